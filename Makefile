@@ -1,0 +1,191 @@
+# vmm: build, test, install. "make help" lists the targets.
+#
+# Adding a source file or a test means editing no list: every *.c of a folder
+# belongs to that folder's library, every tests/**/*_test.c is a test program
+# and every tests/*.t a test script. Objects go to $(B), nothing else does.
+
+SHELL	:= /bin/bash
+CC	?= cc
+PREFIX	?= /usr/local
+LIBDIR	?= $(PREFIX)/lib
+MANDIR	?= $(PREFIX)/share/man
+VERSION	:= 0.1.0
+SAN	?=
+comma	:= ,
+
+ifeq ($(SAN),)
+B	:= build
+else
+B	:= build/san-$(subst $(comma),-,$(SAN))
+endif
+
+CSTD	:= -std=gnu17
+WARN	:= -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Werror
+OPT	?= -O2
+CFLAGS	?= $(OPT) -g
+ifneq ($(SAN),)
+CFLAGS	+= -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
+LDFLAGS	+= -fsanitize=$(SAN)
+endif
+CPPFLAGS += -Iinclude -Isrc -D_GNU_SOURCE -DVMM_VERSION='"$(VERSION)"'
+ALLCFLAGS = $(CSTD) $(WARN) -fPIC -fvisibility=hidden -pthread $(CPPFLAGS) \
+    $(PKGFLAGS) $(CFLAGS)
+LDLIBS	:= -pthread -lm
+
+PKGFLAGS = $(shell pkg-config --cflags slirp 2>/dev/null)
+SLIRP	= $(shell pkg-config --libs slirp)
+
+# Which folders make what; a folder includes only from those before it.
+CORE	:= src/base src/engine/soft src/vmm
+HOST	:= src/storage src/network src/machine
+srcs	= $(foreach d,$(1),$(wildcard $(d)/*.c $(d)/*.S))
+objs	= $(patsubst %,$(B)/obj/%.o,$(call srcs,$(1)))
+
+CORE_OBJ  := $(call objs,$(CORE))
+BASE_OBJ  := $(call objs,src/base)
+HOST_OBJ  := $(call objs,$(HOST))
+VMCTL_OBJ := $(call objs,src/vmctl)
+PRE_OBJ	  := $(call objs,src/preload)
+TEST_SRC  := $(wildcard tests/*/*_test.c tests/*_test.c)
+TEST_BIN  := $(patsubst tests/%.c,$(B)/tests/%,$(TEST_SRC))
+TEST_AUX  := $(call objs,$(wildcard tests/lib))
+TEST_TAP  := $(sort $(wildcard tests/*.t))
+SLOW_TAP  := $(sort $(wildcard tests/slow/*.t))
+
+.PHONY: all run test test-slow guest install uninstall check clean help deps \
+    fuzz-insn bench
+all: $(B)/bin/vmctl $(B)/lib/libvmm.a $(B)/lib/libvmm.so \
+    $(B)/lib/libvmm-preload.so $(B)/lib/vmm.pc
+
+help:
+	@sed -n 's/^#: //p' Makefile
+
+#: make             build into build/bin and build/lib
+#: make run         boot a Linux guest to a shell with disk and network
+#: make test        build and run all tests (SAN=address,undefined works)
+#: make test-slow   the tests that take many minutes
+#: make guest       fetch the test guest into build/guest
+#: make deps        install what building and testing need (Debian)
+#: make check       formatting, include directions, man pages, static analysis
+#: make fuzz-insn   compare instructions with the host CPU until interrupted
+#: make install     DESTDIR, PREFIX
+#: make clean
+
+# --- objects ---------------------------------------------------------------
+
+$(B)/obj/%.c.o: %.c | deps-ok
+	@mkdir -p $(@D)
+	$(CC) $(ALLCFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/obj/%.S.o: %.S | deps-ok
+	@mkdir -p $(@D)
+	$(CC) $(ALLCFLAGS) -MMD -MP -c -o $@ $<
+
+-include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
+
+.PHONY: deps-ok
+deps-ok:
+	@tools/deps --check build
+
+# Internal archives, for our own programs and tests.
+$(B)/obj/core.a: $(CORE_OBJ)
+	rm -f $@; $(AR) rcs $@ $^
+$(B)/obj/host.a: $(HOST_OBJ)
+	rm -f $@; $(AR) rcs $@ $^
+
+# --- libvmm ------------------------------------------------------------------
+
+# One object whose only global names are vmm_open, vmm_ioctl, vmm_close: a
+# client's own log_warn() is not ours.
+$(B)/lib/libvmm.a: $(CORE_OBJ)
+	@mkdir -p $(@D)
+	$(LD) -r -o $(B)/obj/libvmm.o $^
+	objcopy --localize-hidden $(B)/obj/libvmm.o
+	rm -f $@; $(AR) rcs $@ $(B)/obj/libvmm.o
+
+$(B)/lib/libvmm.so: $(CORE_OBJ)
+	@mkdir -p $(@D)
+	$(CC) -shared -Wl,-soname,libvmm.so.0 -Wl,-z,defs $(LDFLAGS) -o $@ $^ \
+	    $(LDLIBS)
+	ln -sf libvmm.so $(B)/lib/libvmm.so.0
+
+$(B)/lib/libvmm-preload.so: $(CORE_OBJ) $(PRE_OBJ)
+	@mkdir -p $(@D)
+	$(CC) -shared $(LDFLAGS) -o $@ $^ $(LDLIBS) -ldl
+
+$(B)/lib/vmm.pc: Makefile
+	@mkdir -p $(@D)
+	printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$(LIBDIR)' \
+	    'includedir=$${prefix}/include' '' 'Name: vmm' \
+	    'Description: the vmm(4) virtual machine monitor as a library' \
+	    'Version: $(VERSION)' 'Libs: -L$${libdir} -lvmm' \
+	    'Libs.private: -pthread -lm' 'Cflags: -I$${includedir}' >$@
+
+# --- programs ------------------------------------------------------------------
+
+$(B)/bin/vmctl: $(VMCTL_OBJ) $(B)/obj/host.a $(B)/obj/core.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(SLIRP) $(LDLIBS)
+
+# --- tests ---------------------------------------------------------------------
+
+$(B)/tests/%: $(B)/obj/tests/%.c.o $(TEST_AUX) $(B)/obj/host.a $(B)/obj/core.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(SLIRP) $(LDLIBS) -lcmocka -lZydis -lutil
+
+.SECONDARY:
+
+export VMM_BUILD := $(abspath $(B))
+export CMOCKA_MESSAGE_OUTPUT := TAP
+PROVE	:= prove --timer
+
+test: all $(TEST_BIN) guest
+	$(PROVE) -j2 -e '' $(PROVEFLAGS) $(TEST_BIN) $(TEST_TAP)
+
+test-slow: all guest
+	$(PROVE) -e '' $(SLOW_TAP)
+
+fuzz-insn: all $(TEST_BIN)
+	$(B)/tests/insn/insn_test --forever
+
+guest: | deps-ok
+	tools/guest build/guest
+
+deps:
+	tools/deps
+
+run: deps all guest
+	tools/run $(B) build/guest
+
+check: all
+	tools/check
+
+# --- install -------------------------------------------------------------------
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBDIR)/pkgconfig \
+	    $(DESTDIR)$(PREFIX)/include/machine $(DESTDIR)$(MANDIR)/man4 \
+	    $(DESTDIR)$(MANDIR)/man8
+	install -m 755 $(B)/bin/vmctl $(DESTDIR)$(PREFIX)/bin/
+	install -m 644 $(B)/lib/libvmm.a $(DESTDIR)$(LIBDIR)/
+	install -m 755 $(B)/lib/libvmm.so $(DESTDIR)$(LIBDIR)/libvmm.so.0
+	ln -sf libvmm.so.0 $(DESTDIR)$(LIBDIR)/libvmm.so
+	install -m 755 $(B)/lib/libvmm-preload.so $(DESTDIR)$(LIBDIR)/
+	install -m 644 $(B)/lib/vmm.pc $(DESTDIR)$(LIBDIR)/pkgconfig/
+	install -m 644 include/vmm.h $(DESTDIR)$(PREFIX)/include/
+	install -m 644 include/machine/vmmvar.h \
+	    $(DESTDIR)$(PREFIX)/include/machine/
+	install -m 644 man/vmm.4 $(DESTDIR)$(MANDIR)/man4/
+	install -m 644 man/vmctl.8 $(DESTDIR)$(MANDIR)/man8/
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/vmctl $(DESTDIR)$(LIBDIR)/libvmm.a \
+	    $(DESTDIR)$(LIBDIR)/libvmm.so $(DESTDIR)$(LIBDIR)/libvmm.so.0 \
+	    $(DESTDIR)$(LIBDIR)/libvmm-preload.so \
+	    $(DESTDIR)$(LIBDIR)/pkgconfig/vmm.pc \
+	    $(DESTDIR)$(PREFIX)/include/vmm.h \
+	    $(DESTDIR)$(PREFIX)/include/machine/vmmvar.h \
+	    $(DESTDIR)$(MANDIR)/man4/vmm.4 $(DESTDIR)$(MANDIR)/man8/vmctl.8
+
+clean:
+	rm -rf build

@@ -1,0 +1,138 @@
+/*
+ * libvmm: OpenBSD's vmm(4) as a library, and what is ours beyond it.
+ *
+ * vmm_open(), vmm_ioctl() and vmm_close() stand for open(2) of /dev/vmm,
+ * ioctl(2) and close(2). The eleven commands are those of <machine/vmmvar.h>;
+ * the commands below extend them in the same style. A client that uses none of
+ * them gets OpenBSD 6.9's machine.
+ *
+ * All functions are thread-safe. The VMs belong to the process that creates
+ * them and end with it.
+ */
+#ifndef VMM_H
+#define VMM_H
+
+#include <machine/vmmvar.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * Opens the monitor: a descriptor (a real one, close-on-exec, that vmm_close()
+ * ends), or -1 and errno; ENODEV when no engine works here.
+ */
+int	vmm_open(void);
+/*
+ * Performs a VMM_IOC_* command; 0, or -1 and errno. The structure of an _IOWR
+ * command is written back only on success. EBADF for other descriptors.
+ */
+int	vmm_ioctl(int fd, unsigned long cmd, void *params);
+int	vmm_close(int fd);
+
+/*
+ * VMM_IOC_ENGINE: which engine the VMs created next through this descriptor
+ * use: "auto", "soft", with options after a comma ("soft,interp"). In: ve_name.
+ * Out: ve_name is the engine's own name. The environment variable VMM_ENGINE
+ * gives the default. EINVAL: unknown; ENODEV: does not work here, and ve_why
+ * says why (written back in spite of the error).
+ */
+struct vmm_engine_params {
+	char		ve_name[64];
+	char		ve_why[192];
+};
+
+/*
+ * VMM_IOC_ENABLE: switches extensions on for a VM, before its first RUN. EBUSY
+ * after it, EINVAL for unknown bits.
+ */
+struct vmm_enable_params {
+	uint32_t	ven_vm_id;
+	uint32_t	ven_caps;
+};
+/* Every port leaves RUN, not only 6.9's list. */
+#define VMM_CAP_ALL_PORTS	0x00000001
+/* *vrp_exit is a struct vmm_exit; accesses outside guest memory leave RUN with
+ * VMX_EXIT_EPT_VIOLATION and vee_fault_type VEE_FAULT_MMIO (see below). */
+#define VMM_CAP_MMIO		0x00000002
+/*
+ * A local APIC for each VCPU and one IOAPIC, at their usual addresses. HLT
+ * then waits inside RUN until there is something to do (with IF clear and
+ * nothing that could ever wake the VCPU, RUN returns VMX_EXIT_HLT with IF
+ * clear in the registers, and may be called again). vrp_irq and INTR are the
+ * 8259's INTR pin on VCPU 0's LINT0; vrp_irqready says that an ExtINT would be
+ * taken.
+ */
+#define VMM_CAP_APIC		0x00000004
+/* The client reports its writes to guest memory with VMM_IOC_WRITTEN. Code
+ * that the guest ran before is then not checked again after each RUN. */
+#define VMM_CAP_WRITTEN		0x00000008
+/* Exits carry no registers (vrs is left alone): READREGS when needed. */
+#define VMM_CAP_NOREGS		0x00000010
+/* Unknown MSRs read as zero and drop writes instead of raising #GP. */
+#define VMM_CAP_IGNORE_MSRS	0x00000020
+
+#define VEE_FAULT_MMIO		0x80
+
+struct vmm_exit {
+	struct vm_exit	vx_exit;
+	/* VEE_FAULT_MMIO. A read is answered by vx_mmio_data with vrp_continue
+	 * set in the next RUN; RIP is on the instruction until then. */
+	uint64_t	vx_mmio_gpa;
+	uint64_t	vx_mmio_data;
+	uint8_t		vx_mmio_size;	/* 1, 2, 4, 8 */
+	uint8_t		vx_mmio_dir;	/* VEI_DIR_OUT, VEI_DIR_IN */
+	uint8_t		vx_reserved[6];
+};
+
+/* VMM_IOC_IRQLINE: the level of an IOAPIC input (0..23). Needs VMM_CAP_APIC. */
+struct vmm_irqline_params {
+	uint32_t	vil_vm_id;
+	uint32_t	vil_line;
+	uint32_t	vil_level;	/* 0 or 1, asserted = 1 */
+};
+
+/* VMM_IOC_WRITTEN: the client wrote guest memory [gpa, gpa + size). */
+struct vmm_written_params {
+	uint32_t	vwr_vm_id;
+	paddr_t		vwr_gpa;
+	size_t		vwr_size;
+};
+
+/*
+ * VMM_IOC_KICK: makes the VCPU's RUN return VM_EXIT_NONE soon, or the next one
+ * at once if none is under way.
+ */
+struct vmm_kick_params {
+	uint32_t	vk_vm_id;
+	uint32_t	vk_vcpu_id;
+};
+
+/* VMM_IOC_WAIT: blocks until the VM (of any process that INFO shows) has
+ * ended. EINTR when a signal comes first, ENOENT when there is none. */
+struct vmm_wait_params {
+	uint32_t	vw_vm_id;
+};
+
+/* VMM_IOC_STATS: what the VM's engine counted since CREATE. */
+struct vmm_stats_params {
+	uint32_t	vst_vm_id;
+	uint32_t	vst_vcpu_id;
+	uint64_t	vst_insns;	/* guest instructions executed */
+	uint64_t	vst_exits;	/* returns from RUN */
+	uint64_t	vst_reserved[14];
+};
+
+#define VMM_IOC_ENGINE	_IOWR('V', 128, struct vmm_engine_params)
+#define VMM_IOC_ENABLE	_IOW('V', 129, struct vmm_enable_params)
+#define VMM_IOC_IRQLINE	_IOW('V', 130, struct vmm_irqline_params)
+#define VMM_IOC_WRITTEN	_IOW('V', 131, struct vmm_written_params)
+#define VMM_IOC_KICK	_IOW('V', 132, struct vmm_kick_params)
+#define VMM_IOC_WAIT	_IOW('V', 133, struct vmm_wait_params)
+#define VMM_IOC_STATS	_IOWR('V', 134, struct vmm_stats_params)
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

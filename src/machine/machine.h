@@ -1,0 +1,72 @@
+/*
+ * The virtual PC as its user sees it: configure, run, end. board.c knows which
+ * devices there are; run.c runs the VCPUs.
+ */
+#ifndef MACHINE_MACHINE_H
+#define MACHINE_MACHINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "network/network.h"
+
+#define MACHINE_DISKS_MAX	4
+#define MACHINE_NICS_MAX	4
+#define MACHINE_MODULES_MAX	32
+
+struct machine_nic {
+	enum { NIC_USER } mn_kind;
+	uint8_t		 mn_mac[6];	/* all zero: generated */
+	struct network_forward mn_forward[16];
+	size_t		 mn_nforwards;
+};
+
+struct machine_config {		/* strings borrowed until machine_free() */
+	const char	*mc_name;
+	const char	*mc_kernel;	/* bzImage, ELF with PVH note, multiboot */
+	const char	*mc_initrd[MACHINE_MODULES_MAX]; /* "file" or
+					   "file,arguments" for multiboot */
+	size_t		 mc_ninitrds;
+	const char	*mc_append;	/* kernel command line */
+	uint64_t	 mc_memory;	/* bytes, a whole number of MiB */
+	const char	*mc_disk[MACHINE_DISKS_MAX];
+	size_t		 mc_ndisks;
+	struct machine_nic mc_nic[MACHINE_NICS_MAX];
+	size_t		 mc_nnics;
+	const char	*mc_engine;	/* "auto", "soft", ... */
+	bool		 mc_no_reboot;	/* a reset ends the machine */
+	int		 mc_exit_port;	/* -1: none */
+	int		 mc_console_in;	/* descriptors of COM1, -1: none */
+	int		 mc_console_out;
+	/* sees each input byte first; false swallows it (escape sequences) */
+	bool		(*mc_console_filter)(void *arg, uint8_t byte);
+	void		*mc_console_arg;
+};
+
+enum machine_end {
+	MACHINE_POWEROFF,	/* S5, or halted for ever */
+	MACHINE_RESET,		/* asked to reboot and mc_no_reboot */
+	MACHINE_CRASH,		/* triple fault and mc_no_reboot */
+	MACHINE_EXIT_PORT,	/* *value is what was written */
+	MACHINE_STOPPED,	/* machine_stop() */
+	MACHINE_TERMINATED,	/* VMM_IOC_TERM from elsewhere */
+	MACHINE_ERROR		/* err says what */
+};
+
+struct machine;
+
+int	machine_new(struct machine **, const struct machine_config *,
+	    struct err *);
+/* Runs the machine on threads of its own and the loop on this one, until it
+ * ends. *value for MACHINE_EXIT_PORT. */
+enum machine_end machine_run(struct machine *, uint32_t *value, struct err *);
+/* Ends machine_run() with MACHINE_STOPPED. Any thread. */
+void	machine_stop(struct machine *);
+/* For sources of the caller's own: signals, a time limit. */
+struct loop *machine_loop(struct machine *);
+uint32_t machine_vm_id(const struct machine *);
+void	machine_free(struct machine *);
+
+#endif

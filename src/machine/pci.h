@@ -1,0 +1,54 @@
+/*
+ * PCI bus 0 by configuration mechanism 1 (PCI Local Bus 3.0, 3.2.2.3): a host
+ * bridge and up to 31 functions. pci.c owns configuration space: identity,
+ * command, status, BARs, interrupt line and capability list; a function is
+ * told where its BARs are by windows that come and go.
+ */
+#ifndef MACHINE_PCI_H
+#define MACHINE_PCI_H
+
+#include "machine/device.h"
+
+struct pci;		/* the bus */
+
+#define PCI_BARS	6
+
+struct pci_function {
+	/* filled in by the device before pci_add() */
+	const char	*pf_name;
+	uint16_t	 pf_vendor, pf_device, pf_subvendor, pf_subdevice;
+	uint8_t		 pf_class, pf_subclass, pf_progif, pf_revision;
+	bool		 pf_intx;	/* uses INTA# */
+	struct {
+		uint32_t size;		/* power of two, 0: none */
+		bool	 io;
+		struct window window;	/* w_read, w_write, w_arg by the device */
+	}		 pf_bar[PCI_BARS];
+	/* a device's own view of configuration space beyond the header
+	 * (capabilities with side effects); NULL if plain storage will do. A
+	 * read hook may refresh pf_config before the bytes are read. */
+	void		(*pf_config_read)(void *arg, unsigned offset,
+			    unsigned size);
+	void		(*pf_config_write)(void *arg, unsigned offset,
+			    unsigned size, uint32_t value);
+	void		*pf_arg;
+	/* set by pci_add() */
+	uint8_t		 pf_slot;
+	struct irq	 pf_irq;	/* INTA#, level */
+	uint8_t		 pf_config[256];
+	uint8_t		 pf_writable[256];	/* mask of guest-writable bits */
+	struct pci	*pf_bus;
+};
+
+struct pci	*pci_new(struct bus *ports, struct bus *memory);
+void		 pci_free(struct pci *);
+/* Slots from 1 in order; INTA# of slot n is irq (given by the board). */
+int		 pci_add(struct pci *, struct pci_function *, const struct irq *);
+/* Appends a capability (id, length in bytes incl. the 2-byte header); returns
+ * its offset in pf_config, 0 if there is no room. After pci_add(). */
+uint8_t		 pci_capability(struct pci_function *, uint8_t id, uint8_t len);
+/* Gives every BAR an address and enables decoding, as firmware would. */
+void		 pci_assign(struct pci *);
+void		 pci_reset(struct pci *);
+
+#endif

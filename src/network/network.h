@@ -1,0 +1,50 @@
+/*
+ * Packet back ends: what a network device of any bus needs. Knows no virtio.
+ *
+ * 1. Everything here runs on the thread of the loop given at creation.
+ * 2. A frame is an Ethernet frame without FCS, 14 to NETWORK_MTU_MAX bytes.
+ */
+#ifndef NETWORK_NETWORK_H
+#define NETWORK_NETWORK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/loop.h"
+
+#define NETWORK_FRAME_MAX	65550
+
+struct network;
+
+/* How the device takes frames from the network. */
+struct network_port {
+	/* Takes a frame; false: no room, dropped. */
+	bool	(*np_receive)(void *arg, const void *frame, size_t len);
+	/* Is there room for a frame now? */
+	bool	(*np_ready)(void *arg);
+	void	*np_arg;
+};
+
+struct network_forward {	/* host port -> guest port, TCP */
+	bool		nf_udp;
+	char		nf_host[48];	/* host address to listen on, "" = 127.0.0.1 */
+	uint16_t	nf_host_port;
+	uint16_t	nf_guest_port;
+};
+
+/*
+ * User-mode NAT (libslirp): guest 10.0.2.15, gateway and host loopback
+ * 10.0.2.2, DNS 10.0.2.3, DHCP. forwards is borrowed for the call.
+ */
+int	network_user_open(struct network **, struct loop *,
+	    const struct network_port *, const struct network_forward *,
+	    size_t nforwards, struct err *);
+void	network_close(struct network *);
+/* The guest sends a frame. */
+void	network_send(struct network *, const void *frame, size_t len);
+/* The device has room again (np_ready turned true). */
+void	network_poke(struct network *);
+
+#endif

@@ -1,0 +1,41 @@
+/*
+ * The paravirtual clock (pvclock ABI, MSRs 0x4b564d00 and 0x4b564d01): one
+ * page in guest memory from which the guest computes time from its TSC.
+ */
+#ifndef VMM_PVCLOCK_H
+#define VMM_PVCLOCK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define MSR_KVM_WALL_CLOCK_NEW	0x4b564d00
+#define MSR_KVM_SYSTEM_TIME_NEW	0x4b564d01
+#define MSR_KVM_WALL_CLOCK	0x11
+#define MSR_KVM_SYSTEM_TIME	0x12
+
+struct pvclock {		/* per VCPU, [c] */
+	uint64_t	pc_msr;		/* as written: gpa | 1 */
+	uint64_t	pc_wall;
+	uint32_t	pc_version;
+	uint64_t	pc_tsc_khz;
+	uint64_t	pc_boot_ns;	/* CLOCK_MONOTONIC at the VM's creation */
+};
+
+/* Guest memory access that fails instead of faulting. */
+struct pvclock_memory {
+	bool	(*pm_write)(void *, uint64_t gpa, const void *, unsigned len);
+	void	*pm_arg;
+};
+
+void	pvclock_init(struct pvclock *, uint64_t tsc_khz);
+/* 1: done, 0: not ours, -1: #GP. tsc_offset: guest TSC minus host TSC. */
+int	pvclock_rdmsr(struct pvclock *, uint32_t msr, uint64_t *);
+int	pvclock_wrmsr(struct pvclock *, uint32_t msr, uint64_t,
+	    const struct pvclock_memory *, int64_t tsc_offset);
+/* Writes the page anew; false if the guest's address is bad. */
+bool	pvclock_update(struct pvclock *, const struct pvclock_memory *,
+	    int64_t tsc_offset);
+/* The host TSC's frequency in kHz, measured once a process. */
+uint64_t pvclock_tsc_khz(void);
+
+#endif
