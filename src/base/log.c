@@ -4,7 +4,6 @@
  * Invariant: a line is one write(2), so that lines of different threads and
  * processes do not mix.
  */
-#define _GNU_SOURCE
 #include "base/log.h"
 
 #include <errno.h>
