@@ -29,11 +29,11 @@ LDFLAGS	+= -fsanitize=$(SAN)
 endif
 CPPFLAGS += -Iinclude -Isrc -D_GNU_SOURCE -DVMM_VERSION='"$(VERSION)"'
 ALLCFLAGS = $(CSTD) $(WARN) -fPIC -fvisibility=hidden -pthread $(CPPFLAGS) \
-    $(PKGFLAGS) $(CFLAGS)
+    $(CFLAGS)
 LDLIBS	:= -pthread -lm
 
-PKGFLAGS = $(shell pkg-config --cflags slirp 2>/dev/null)
-SLIRP	= $(shell pkg-config --libs slirp)
+# Not by pkg-config: slirp.pc wants glib's, which libslirp-dev does not bring.
+SLIRP	:= -lslirp
 
 # Which folders make what; a folder includes only from those before it.
 CORE	:= src/base src/engine/soft src/vmm
