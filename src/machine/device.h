@@ -21,8 +21,9 @@
 
 /*
  * A range of ports or of guest-physical addresses. Offsets are from its start;
- * size is 1, 2, 4 (8 for memory). An access that no window covers reads as all
- * ones and drops writes.
+ * size is 1, 2, 4 (8 for memory), at most w_width, and the access lies inside
+ * the window: wider and crossing ones come as bytes, as on ISA. An access that
+ * no window covers reads as all ones and drops writes.
  */
 struct window {
 	uint64_t	 w_base;
@@ -32,7 +33,8 @@ struct window {
 			    uint64_t value);
 	void		*w_arg;
 	const char	*w_name;
-	struct window	*w_next;
+	uint8_t		 w_width;	/* widest access taken; 0: any */
+	struct window	*w_next;	/* the bus's */
 };
 
 struct bus;		/* bus.c: sorted windows; one for ports, one for memory */
