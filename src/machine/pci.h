@@ -3,9 +3,14 @@
  * bridge and up to 31 functions. pci.c owns configuration space: identity,
  * command, status, BARs, interrupt line and capability list; a function is
  * told where its BARs are by windows that come and go.
+ *
+ * Lock order: the bus's lock (held in the pf_config_* hooks) -> device lock ->
+ * pf_irq. A device never calls pci_* with its lock held, pf_irq apart.
  */
 #ifndef MACHINE_PCI_H
 #define MACHINE_PCI_H
+
+#include <pthread.h>
 
 #include "machine/device.h"
 
@@ -38,17 +43,28 @@ struct pci_function {
 	uint8_t		 pf_config[256];
 	uint8_t		 pf_writable[256];	/* mask of guest-writable bits */
 	struct pci	*pf_bus;
+	/* pci.c's own; pf_wire is the board's end of INTA# */
+	pthread_mutex_t	 pf_intx_lock;
+	struct irq	 pf_wire;
+	bool		 pf_asserted;
+	bool		 pf_mapped[PCI_BARS];
+	uint16_t	 pf_caps_end;
 };
 
 struct pci	*pci_new(struct bus *ports, struct bus *memory);
 void		 pci_free(struct pci *);
-/* Slots from 1 in order; INTA# of slot n is irq (given by the board). */
+/* Accesses narrower than 4 to CF8-CFB are not PCI's; CF9 is the reset register.
+ * The window is borrowed, its w_base within that range. Before VCPUs run. */
+void		 pci_set_reset(struct pci *, const struct window *);
+/* Slots from 1 in order; INTA# of slot n is irq (given by the board). ENOSPC
+ * when all are taken. The function stays where it is until pci_free(). */
 int		 pci_add(struct pci *, struct pci_function *, const struct irq *);
 /* Appends a capability (id, length in bytes incl. the 2-byte header); returns
  * its offset in pf_config, 0 if there is no room. After pci_add(). */
 uint8_t		 pci_capability(struct pci_function *, uint8_t id, uint8_t len);
+/* Bus reset: decoding off, BARs 0, what the guest wrote gone. */
+void		 pci_reset(struct pci *);
 /* Gives every BAR an address and enables decoding, as firmware would. */
 void		 pci_assign(struct pci *);
-void		 pci_reset(struct pci *);
 
 #endif
