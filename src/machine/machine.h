@@ -40,8 +40,11 @@ struct machine_config {		/* strings borrowed until machine_free() */
 	int		 mc_exit_port;	/* -1: none */
 	int		 mc_console_in;	/* descriptors of COM1, -1: none */
 	int		 mc_console_out;
-	/* sees each input byte first; false swallows it (escape sequences) */
-	bool		(*mc_console_filter)(void *arg, uint8_t byte);
+	/* Sees each input byte first (escape sequences): puts what the guest
+	 * gets for it into out and returns how many bytes that is, 0 to 2. On
+	 * the loop's thread. NULL: the guest gets all bytes as they are. */
+	size_t		(*mc_console_filter)(void *arg, uint8_t byte,
+			    uint8_t out[2]);
 	void		*mc_console_arg;
 };
 
