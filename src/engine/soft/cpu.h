@@ -7,9 +7,11 @@
  *    While an instruction executes, c_rip already points past it and c_insn
  *    at its decoded form; cpu_fault() and cpu_leave() wind back to the
  *    instruction's start. An instruction therefore makes every check and every
- *    access that may fail before its first change of architectural state.
- * 3. The mode fields (c_cpl ... c_paging) are functions of CRs, EFER and
- *    segments; cpu_mode_update() recomputes them after any change of those.
+ *    access that may fail before its first change of architectural state, and
+ *    changes c_rip last of all.
+ * 3. The mode fields (c_cpl ... c_paging) are functions of CRs, EFER, RFLAGS
+ *    and segments; cpu_mode_update() recomputes them after any change of
+ *    those.
  */
 #ifndef SOFT_CPU_H
 #define SOFT_CPU_H
@@ -20,10 +22,13 @@
 #include <stdint.h>
 
 #include "engine/engine.h"
+#include "engine/soft/decode.h"
 #include "engine/soft/insn.h"
 
-struct soft_vm;
-struct tlb;
+struct block;
+struct block_cache;
+struct mmu;
+struct tlb_entry;
 
 /* GPR numbers as encoded in instructions (SDM vol. 2A, table 2-2). */
 enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13,
@@ -37,8 +42,28 @@ struct segment {
 	uint64_t	s_base;
 	uint32_t	s_limit;	/* in bytes, granularity applied */
 	uint16_t	s_sel;
+	uint8_t		s_flat;		/* derived: ENGINE_READ, ENGINE_WRITE
+					   that need no check of a 4 GiB
+					   segment at 0 (segment.c) */
 	uint32_t	s_ar;		/* VMX access-rights form, vmmvar.h */
 };
+
+/* s_ar (SDM vol. 3C, table 24-2) */
+#define AR_TYPE		0x0000f
+#define AR_ACCESSED	0x00001	/* code and data */
+#define AR_WRITABLE	0x00002	/* data */
+#define AR_READABLE	0x00002	/* code */
+#define AR_DOWN		0x00004	/* data: expands down */
+#define AR_CONFORMING	0x00004	/* code */
+#define AR_CODE		0x00008
+#define AR_S		0x00010	/* code or data, not system */
+#define AR_DPL		0x00060
+#define AR_P		0x00080
+#define AR_L		0x02000
+#define AR_DB		0x04000
+#define AR_G		0x08000
+#define AR_UNUSABLE	0x10000
+#define AR_DPL_OF(ar)	(((ar) & AR_DPL) >> 5)
 
 /* RFLAGS (SDM vol. 1, 3.4.3) */
 #define FL_CF	0x00000001u
@@ -60,14 +85,66 @@ struct segment {
 #define FL_VIP	0x00100000u
 #define FL_ID	0x00200000u
 #define FL_ARITH (FL_CF | FL_PF | FL_AF | FL_ZF | FL_SF | FL_OF)
+#define FL_ALL	0x003f7fd5u	/* all that are defined, without FL_R1 */
+
+/* CR0, CR4, EFER (SDM vol. 3A 2.5, 2.2.1) */
+#define CR0_PE	0x00000001u
+#define CR0_MP	0x00000002u
+#define CR0_EM	0x00000004u
+#define CR0_TS	0x00000008u
+#define CR0_ET	0x00000010u
+#define CR0_NE	0x00000020u
+#define CR0_WP	0x00010000u
+#define CR0_AM	0x00040000u
+#define CR0_NW	0x20000000u
+#define CR0_CD	0x40000000u
+#define CR0_PG	0x80000000u
+
+#define CR4_VME		0x00000001u
+#define CR4_PVI		0x00000002u
+#define CR4_TSD		0x00000004u
+#define CR4_DE		0x00000008u
+#define CR4_PSE		0x00000010u
+#define CR4_PAE		0x00000020u
+#define CR4_MCE		0x00000040u
+#define CR4_PGE		0x00000080u
+#define CR4_PCE		0x00000100u
+#define CR4_OSFXSR	0x00000200u
+#define CR4_OSXMMEXCPT	0x00000400u
+#define CR4_UMIP	0x00000800u
+#define CR4_FSGSBASE	0x00010000u
+#define CR4_PCIDE	0x00020000u
+#define CR4_OSXSAVE	0x00040000u
+#define CR4_SMEP	0x00100000u
+#define CR4_SMAP	0x00200000u
+
+#define EFER_SCE	0x00000001u
+#define EFER_LME	0x00000100u
+#define EFER_LMA	0x00000400u
+#define EFER_NXE	0x00000800u
+#define EFER_FFXSR	0x00004000u
+
+/* DR6, DR7 (SDM vol. 3B 17.2) */
+#define DR6_B		0x0000000fu
+#define DR6_BD		0x00002000u
+#define DR6_BS		0x00004000u
+#define DR6_BT		0x00008000u
+#define DR6_ONES	0xffff0ff0u
+#define DR7_ENABLED	0x000000ffu
+#define DR7_GD		0x00002000u
+#define DR7_ONES	0x00000400u
 
 /* Reasons in c_request for leaving the fast loop at the next boundary. */
 #define REQ_KICK	0x01	/* eo_kick() */
 #define REQ_NMI		0x02	/* an NMI waits */
 #define REQ_WINDOW	0x04	/* tell the monitor when IF opens */
-#define REQ_STEP	0x08	/* TF, or a debug trap is pending */
+#define REQ_STEP	0x08	/* TF, RF, DR7 or a pending debug trap: one
+				   instruction at a time */
 #define REQ_SHADOW	0x10	/* STI / MOV SS shadow covers this boundary */
 #define REQ_FLUSH	0x20	/* another thread changed memory or rights */
+#define REQ_RESYNC	0x40	/* look the next block up from scratch */
+#define REQ_EVENT	0x80	/* an event waits to be delivered */
+#define REQ_MMIO	0x100	/* the MMIO log is not empty */
 
 enum paging_mode { PAGING_NONE, PAGING_32, PAGING_PAE, PAGING_4LEVEL };
 
@@ -80,14 +157,17 @@ struct fpu {
 };
 
 /*
- * MMIO accesses that the client has already answered for the instruction at
- * hand. An instruction that needs one leaves run(); when it is answered the
- * instruction starts anew and finds the answer here (see mem.h).
+ * The MMIO accesses that the instruction at hand has already made, answered at
+ * once or by the client. When one has to leave run() the instruction starts
+ * anew afterwards and finds its answers here (mmu_mmio.c).
  */
-#define MMIO_LOG_MAX	16
+#define MMIO_LOG_MAX	128
 struct mmio_log {
+	const struct insn *ml_insn;	/* whose accesses these are */
 	unsigned	ml_count;	/* answered */
 	unsigned	ml_next;	/* consumed by this execution */
+	bool		ml_replay;	/* the next instruction continues them */
+	bool		ml_wanted;	/* the last one waits for the client */
 	struct {
 		uint64_t gpa, data;
 		uint8_t	size;
@@ -95,14 +175,36 @@ struct mmio_log {
 	} ml_access[MMIO_LOG_MAX];
 };
 
+/* What interrupts the flow of instructions (exception.c). */
+enum event_kind {
+	EVENT_NONE,
+	EVENT_FAULT,		/* RIP on the instruction; RF set in the frame */
+	EVENT_TRAP,		/* #DB after an instruction */
+	EVENT_CODE_BREAK,	/* #DB of an instruction breakpoint */
+	EVENT_INTR,		/* external interrupt */
+	EVENT_NMI,
+	EVENT_SOFT_INT,		/* INT n */
+	EVENT_SOFT_TRAP,	/* INT3, INTO: DPL is checked */
+	EVENT_ICEBP		/* INT1: DPL is not checked */
+};
+struct event {
+	enum event_kind	 e_kind;
+	uint8_t		 e_vector;
+	uint32_t	 e_error;
+	uint64_t	 e_cr2;		/* #PF */
+	uint64_t	 e_dr6;		/* #DB: bits to set */
+};
+
 struct cpu {
 	/* hot: registers and dispatch */
-	uint64_t	 c_gpr[16];
+	uint64_t	 c_gpr[17];	/* [REG_NONE] is always zero */
 	uint64_t	 c_rip;
 	uint64_t	 c_rflags;	/* always with FL_R1 */
-	const struct insn *c_insn;	/* executing now */
+	const struct insn *c_insn;	/* executing now; NULL at a boundary */
 	atomic_uint	 c_request;	/* REQ_* */
-	struct tlb	*c_tlb;		/* mmu.h */
+	uint32_t	 c_tlb_gen;	/* mmu.h: tag of live entries, 1..4095 */
+	struct tlb_entry *c_tlb;	/* at the current privilege */
+	struct tlb_entry *c_tlb_sys;	/* implicit supervisor accesses */
 
 	/* mode, derived */
 	uint8_t		 c_cpl;
@@ -112,11 +214,12 @@ struct cpu {
 	uint8_t		 c_ssize;	/* stack address size: 2, 4, 8 */
 	bool		 c_protected;	/* CR0.PE */
 	bool		 c_v8086;	/* PE and RFLAGS.VM */
+	bool		 c_flat_code;	/* CS needs no base and no limit */
 	enum paging_mode c_paging;
 
 	struct segment	 c_seg[SEG_COUNT];
 	struct segment	 c_gdtr, c_idtr;	/* base and limit only */
-	uint64_t	 c_cr0, c_cr2, c_cr3, c_cr4, c_cr8;
+	uint64_t	 c_cr0, c_cr2, c_cr3, c_cr4;
 	uint64_t	 c_pdpte[4];
 	uint64_t	 c_efer;
 	uint64_t	 c_xcr0;
@@ -131,29 +234,51 @@ struct cpu {
 
 	struct fpu	 c_fpu;
 
+	/* what CPUID offers, read once (soft.c) */
+	struct decode_mode c_decode;	/* dm_bits, dm_real by the mode */
+	uint64_t	 c_features;	/* bit n: FEAT_n, as dm_features */
+	bool		 c_intel;
+	uint8_t		 c_maxphyaddr;
+	uint64_t	 c_cr4_valid;
+	uint64_t	 c_efer_valid;
+	uint64_t	 c_xcr0_valid;
+
 	/* interrupt and debug state at the boundary */
 	bool		 c_shadow_sti, c_shadow_ss;
 	bool		 c_nmi_blocked, c_nmi_pending;
-	bool		 c_halted;
+	bool		 c_step;	/* TF was set when this instruction
+					   began */
 	uint64_t	 c_dr6_pending;	/* trap bits to deliver at the boundary */
+	struct event	 c_event;	/* to be delivered; e_kind says if */
+	int		 c_intr;	/* injected and not yet delivered, or -1 */
+	struct {			/* before this instruction, for winding
+					   back out of it */
+		bool	 shadow_sti, shadow_ss, rf;
+	} c_before;
 
 	/* the run at hand */
-	sigjmp_buf	 c_jmp;		/* cpu_fault(), cpu_leave() land here */
+	sigjmp_buf	 c_jmp;		/* JMP_* (run.c) */
 	struct engine_run *c_run;
 	struct mmio_log	 c_mmio;
 	struct {			/* the IN or INS that waits for data */
 		bool	 wanted;
-		uint8_t	 size;
+		bool	 arrived;	/* INS: data is here, memory is not */
 		bool	 string;	/* to memory */
+		uint8_t	 size;
+		uint64_t data;
 		uint64_t gpa[2];	/* INS: destination, split at a page */
 		uint8_t	 part;		/* bytes at gpa[0] */
 	} c_in;
+	bool		 c_split_locked;	/* holds ev_split (mem.h) */
+	bool		 c_fetching;	/* reading code bytes */
 
 	unsigned	 c_id;
-	struct soft_vm	*c_vm;
+	struct engine_vm *c_vm;
+	struct mmu	*c_mmu;		/* mmu.h */
 	const struct engine_host *c_host;
 	void		*c_hostarg;
 	struct block_cache *c_blocks;	/* block.h */
+	const struct block *c_block;	/* executing now */
 	uint64_t	 c_insn_count;	/* executed since reset, for --stats */
 };
 
@@ -178,7 +303,8 @@ _Noreturn void	cpu_next(struct cpu *);
 /* --- mode ------------------------------------------------------------------ */
 void	cpu_mode_update(struct cpu *);
 /* Ends the block after this instruction and re-examines c_request and the
- * mode: to be called by instructions that change either. */
+ * mode: to be called by instructions that change either. Such an instruction's
+ * row has O_END. */
 void	cpu_request(struct cpu *, unsigned req);
 
 /* --- registers ------------------------------------------------------------- */
@@ -187,6 +313,22 @@ static inline uint64_t
 cpu_rflags(const struct cpu *c)
 {
 	return (c->c_rflags | FL_R1);
+}
+
+/* Loads all of RFLAGS (VM aside, which far.c handles) and what hangs on TF,
+ * RF and AC. */
+void	cpu_set_rflags(struct cpu *, uint64_t);
+
+static inline bool
+cpu_canonical(uint64_t linear)
+{
+	return (linear + 0x800000000000u < 0x1000000000000u);
+}
+
+static inline unsigned
+cpu_iopl(const struct cpu *c)
+{
+	return ((c->c_rflags & FL_IOPL) >> 12);
 }
 
 #endif

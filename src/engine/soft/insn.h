@@ -22,8 +22,9 @@ struct opcode;
 typedef void insn_fn(struct cpu *c, const struct insn *i);
 
 #define INSN_MAXLEN	15
-#define REG_NONE	0xff
-#define REG_RIP		0xfe	/* as base: RIP-relative */
+/* As base or index: nothing (c_gpr[16] is always zero), and RIP-relative. */
+#define REG_NONE	16
+#define REG_RIP		17
 
 /* i_flags */
 #define INSN_MEM	0x0001	/* the r/m operand is memory */
