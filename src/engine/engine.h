@@ -95,7 +95,8 @@ struct engine_run {
 	/* in */
 	int		 er_inject;	/* external interrupt vector 0..255 to
 					   deliver first, or -1. Only valid if
-					   eo_ready() says true */
+					   eo_ready() says true; delivered even
+					   when a kick came before */
 	bool		 er_nmi;	/* deliver an NMI at the first boundary
 					   that allows one; engine keeps it */
 	bool		 er_window;	/* leave as soon as er_ready */
@@ -153,6 +154,9 @@ struct engine_ops {
 		    int prot);
 	/* The client wrote guest memory. Any thread, cheap. */
 	void	(*eo_written)(struct engine_vm *, uint64_t gpa, size_t size);
+	/* Changes ev_writes_reported. No VCPU runs. NULL: the engine has no
+	 * use for such reports. */
+	void	(*eo_writes_reported)(struct engine_vm *, bool);
 
 	int	(*eo_vcpu_new)(struct engine_vm *, unsigned id,
 		    const struct engine_host *, void *arg,
@@ -187,6 +191,8 @@ struct engine_ops {
 	/* The guest's TSC minus the host's. */
 	int64_t	(*eo_tsc_offset)(struct engine_vcpu *);
 	uint8_t	(*eo_cpl)(struct engine_vcpu *);
+	/* Guest instructions executed so far. NULL: the engine cannot tell. */
+	uint64_t (*eo_insns)(struct engine_vcpu *);
 };
 
 #define ENGINE_XSTATE_SIZE	832	/* legacy 512, header 64, AVX 256 */
