@@ -18,8 +18,9 @@ struct decode_mode {
 	uint64_t	dm_features;	/* bit n: FEAT_n (opcode.h) is offered */
 	uint8_t		dm_bits;	/* of the code segment: 16, 32 or 64 */
 	bool		dm_real;	/* real-address or virtual-8086 mode */
-	bool		dm_intel;	/* 66 does nothing to near branches in
-					   64-bit code (AMD: 16 bits) */
+	bool		dm_intel;	/* 64-bit code: 66 does nothing to near
+					   branches (AMD: 16 bits), REX.W makes
+					   far pointers 64 bits (AMD: not) */
 };
 
 enum decode_result {

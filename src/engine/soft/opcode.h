@@ -28,7 +28,9 @@ enum op_kind {
 	OP_BY_RM,	/* [8]  ModRM.rm */
 	OP_BY_PREFIX,	/* [4]  mandatory prefix: PFX_* */
 	OP_BY_MODE,	/* [2]  1: 64-bit code */
-	OP_BY_W,	/* [2]  REX.W or VEX.W (0 outside 64-bit code) */
+	OP_BY_W,	/* [2]  REX.W or VEX.W. For VEX also outside 64-bit
+			   code, where W still selects among vectors but says
+			   nothing about a GPR's size: that is OS_Y */
 	OP_BY_L		/* [2]  VEX.L */
 };
 
@@ -59,10 +61,11 @@ enum op_size {
 	OS_D,		/* 4 */
 	OS_Q,		/* 8 */
 	OS_Z,		/* as V, but never 8 */
-	OS_Y,		/* 4, with W 8; 66 says nothing */
+	OS_Y,		/* 4, in 64-bit code with W 8; 66 says nothing */
 	OS_D64,		/* as V, but 8 for 4 in 64-bit code */
 	OS_BRANCH,	/* near branch: as D64; on Intel 66 is ignored in 64-bit
 			   code */
+	OS_FAR,		/* as V, but on AMD never 8 (far pointers) */
 	OS_F64,		/* as V, but always 8 in 64-bit code */
 	OS_MODE,	/* 8 in 64-bit code, else 4 */
 	OS_X		/* vector: 32 with VEX.L, else 16 */
@@ -79,7 +82,8 @@ enum op_size {
 #define O_LOCK		0x00000080u	/* LOCK allowed if r/m is memory */
 #define O_END		0x00000100u	/* sets INSN_END */
 #define O_IO		0x00000200u	/* sets INSN_IO (and ends a block) */
-#define O_FALLBACK	0x00000400u	/* without its feature: PFX_NONE's row */
+#define O_FALLBACK	0x00000400u	/* without its feature: [PFX_NONE] of the
+					   table that it is in */
 #define O_REX_R		0x00000800u	/* REX.R (VEX.R) is ignored in i_reg */
 #define O_STRING	0x00001000u	/* may be repeated by F2/F3 */
 /* vectors */
