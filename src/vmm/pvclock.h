@@ -16,9 +16,9 @@
 struct pvclock {		/* per VCPU, [c] */
 	uint64_t	pc_msr;		/* as written: gpa | 1 */
 	uint64_t	pc_wall;
-	uint32_t	pc_version;
+	uint32_t	pc_version;	/* even */
 	uint64_t	pc_tsc_khz;
-	uint64_t	pc_boot_ns;	/* CLOCK_MONOTONIC at the VM's creation */
+	uint64_t	pc_boot_tsc;	/* host TSC at time 0 of the clock */
 };
 
 /* Guest memory access that fails instead of faulting. */
@@ -27,12 +27,15 @@ struct pvclock_memory {
 	void	*pm_arg;
 };
 
+/* Time starts now. The VCPUs of a VM must agree: initialise one clock and copy
+ * it to the others. */
 void	pvclock_init(struct pvclock *, uint64_t tsc_khz);
 /* 1: done, 0: not ours, -1: #GP. tsc_offset: guest TSC minus host TSC. */
 int	pvclock_rdmsr(struct pvclock *, uint32_t msr, uint64_t *);
 int	pvclock_wrmsr(struct pvclock *, uint32_t msr, uint64_t,
 	    const struct pvclock_memory *, int64_t tsc_offset);
-/* Writes the page anew; false if the guest's address is bad. */
+/* Writes the page anew (to be done when tsc_offset changes); false if the
+ * guest's address is bad. Without an address: nothing to do, true. */
 bool	pvclock_update(struct pvclock *, const struct pvclock_memory *,
 	    int64_t tsc_offset);
 /* The host TSC's frequency in kHz, measured once a process. */
