@@ -17,7 +17,27 @@
 #include "machine/pci.h"
 
 #define VIRTIO_QUEUES_MAX	4
-#define VQ_CHAIN_MAX		1024	/* descriptors in a chain, all told */
+#define VIRTIO_CONFIG_MAX	64
+#define VQ_SIZE_MAX		256
+#define VQ_CHAIN_MAX		256	/* descriptors in a chain, all told */
+
+/* Feature bits of the transport and the ring (virtio 1.2, 6). */
+#define VIRTIO_F_ANY_LAYOUT		(1ULL << 27)	/* legacy drivers only */
+#define VIRTIO_F_INDIRECT_DESC		(1ULL << 28)
+#define VIRTIO_F_EVENT_IDX		(1ULL << 29)
+#define VIRTIO_F_VERSION_1		(1ULL << 32)
+
+/* Device status (virtio 1.2, 2.1). */
+#define VIRTIO_STATUS_ACKNOWLEDGE	0x01
+#define VIRTIO_STATUS_DRIVER		0x02
+#define VIRTIO_STATUS_DRIVER_OK		0x04
+#define VIRTIO_STATUS_FEATURES_OK	0x08
+#define VIRTIO_STATUS_NEEDS_RESET	0x40
+#define VIRTIO_STATUS_FAILED		0x80
+
+/* ISR status (virtio 1.2, 4.1.4.5). */
+#define VIRTIO_ISR_QUEUE		0x01
+#define VIRTIO_ISR_CONFIG		0x02
 
 struct virtio;
 
@@ -26,13 +46,13 @@ struct virtqueue {
 	uint16_t	 vq_index;
 	uint16_t	 vq_size_max;	/* power of two */
 	uint16_t	 vq_size;	/* in force */
-	bool		 vq_enabled;
+	bool		 vq_enabled;	/* the addresses below were checked */
 	uint64_t	 vq_desc, vq_avail, vq_used;	/* gpa */
+	uint8_t		*vq_desc_host, *vq_avail_host, *vq_used_host;
 	uint16_t	 vq_last_avail;	/* next to take */
 	uint16_t	 vq_used_idx;	/* next to give */
 	uint16_t	 vq_signalled;	/* vq_used_idx at the last interrupt */
 	bool		 vq_signalled_valid;
-	uint16_t	 vq_vector;
 };
 
 /* A descriptor chain, copied once and checked: iovecs into guest RAM. */
@@ -47,57 +67,98 @@ struct vq_chain {
 struct virtio_ops {
 	const char	*vo_name;
 	uint16_t	 vo_id;		/* virtio device id: 1 net, 2 blk, 4 rng */
+	uint16_t	 vo_pci_id;	/* the transitional PCI device id */
 	uint8_t		 vo_class, vo_subclass;
 	unsigned	 vo_nqueues;
 	uint16_t	 vo_queue_size[VIRTIO_QUEUES_MAX];
 	uint64_t	 vo_features;	/* device-specific bits offered */
 	uint32_t	 vo_config_size;
-	/* device lock held in all of these */
+	/* Device lock held in all of these. NULL: nothing to do. */
 	void	(*vo_notify)(void *arg, struct virtqueue *);
-	void	(*vo_reset)(void *arg);	/* returns when no request is in flight
-					   that could still touch guest memory */
+	/* Returns when no request is in flight that could still touch guest
+	 * memory. It may wait on a condition with the device lock: nothing is
+	 * popped meanwhile. Also when a legacy driver takes a queue away. */
+	void	(*vo_reset)(void *arg);
+	/* A legacy driver stored a byte of the configuration. */
 	void	(*vo_config_write)(void *arg, uint32_t offset, uint8_t value);
 	/* the driver set DRIVER_OK; features are final */
 	void	(*vo_start)(void *arg);
 };
 
+/* Which window the driver came through since the last reset. */
+enum virtio_driver { VIRTIO_NO_DRIVER, VIRTIO_LEGACY, VIRTIO_MODERN };
+
 struct virtio {
-	pthread_mutex_t	 v_lock;	/* the device lock */
-	const struct virtio_ops *v_ops;
-	void		*v_arg;
-	const struct guest_memory *v_memory;
+	pthread_mutex_t	 v_lock;	/* the device lock; guards what follows */
+	const struct virtio_ops *v_ops;		/* [I] */
+	void		*v_arg;			/* [I] */
+	const struct guest_memory *v_memory;	/* [I] */
+	uint64_t	 v_offered;	/* [I] features, after the device is made */
 	struct pci_function v_pci;
 	struct virtqueue v_queue[VIRTIO_QUEUES_MAX];
-	uint8_t		 v_config[64];	/* device configuration, little-endian */
+	/* device configuration, little-endian */
+	uint8_t		 v_config[VIRTIO_CONFIG_MAX];
 	uint64_t	 v_features;	/* accepted by the driver */
 	uint8_t		 v_status;
 	uint8_t		 v_isr;
+	enum virtio_driver v_driver;
+	bool		 v_resetting;	/* vo_reset is waiting; doors are shut */
+	pthread_cond_t	 v_reset_done;
 	/* the transport's own, virtio_pci.c */
 	uint32_t	 v_device_select, v_driver_select;
 	uint16_t	 v_queue_select;
 	uint8_t		 v_generation;
-	bool		 v_legacy;	/* driver came through the legacy window */
+	uint8_t		 v_cap_pci_cfg;	/* [I] its offset */
 };
 
-/* Makes v a function on the bus. v and v_arg stay where they are. */
+/*
+ * Makes v a function on the bus; 0, or -1 and errno. v and arg stay where they
+ * are. Every feature of the ops is offered; the device may change v_offered
+ * and fill in v_config before the guest runs.
+ */
 int	virtio_init(struct virtio *, const struct virtio_ops *, void *arg,
 	    const struct guest_memory *, struct pci *, const struct irq *);
+/* After the last access through the bus. */
 void	virtio_fini(struct virtio *);
+/* As the machine's reset does. Takes the lock. */
 void	virtio_reset(struct virtio *);
+
+/* The lock is held for all of the following. */
+
 /*
  * The guest broke the rules: DEVICE_NEEDS_RESET is set, the queues stop until
- * reset, one line is logged. Lock held.
+ * reset, one line is logged (a bounded number of times).
  */
 void	virtio_broken(struct virtio *, const char *why);
-bool	virtio_ready(const struct virtio *);	/* DRIVER_OK, not broken */
+/* The driver is at work, nothing is broken and no reset is under way. */
+bool	virtio_ready(const struct virtio *);
 void	virtio_config_changed(struct virtio *);
+/* Raises the interrupt for a VIRTIO_ISR_* cause. */
+void	virtio_interrupt(struct virtio *, uint8_t cause);
 
-/* Lock held for all of these. */
+static inline bool
+virtio_has(const struct virtio *v, uint64_t feature)
+{
+	return ((v->v_features & feature) != 0);
+}
+
+/*
+ * Checks size and addresses and puts the queue to work; a queue that is not in
+ * RAM or misaligned is the guest's fault: virtio_broken(), false.
+ */
+bool	vq_enable(struct virtqueue *);
+void	vq_reset(struct virtqueue *);
 /* 1: chain filled in, 0: ring empty, -1: broken (virtio_broken() was called) */
 int	vq_pop(struct virtqueue *, struct vq_chain *);
 /* Returns a chain with len bytes written by the device. */
 void	vq_push(struct virtqueue *, uint16_t head, uint32_t len);
-/* Puts back the chain popped last. */
+/*
+ * The same for several chains that the driver must see at once: vq_put() the
+ * n-th (from 0), then vq_publish() them all.
+ */
+void	vq_put(struct virtqueue *, unsigned n, uint16_t head, uint32_t len);
+void	vq_publish(struct virtqueue *, unsigned count);
+/* Puts back the chain popped last and not put back yet. */
 void	vq_unpop(struct virtqueue *);
 /* Interrupts the guest if it asked to be told of what was pushed. */
 void	vq_interrupt(struct virtqueue *);
