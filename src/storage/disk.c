@@ -1,0 +1,288 @@
+/*
+ * A disk: a queue of requests, and threads that carry them out on an image by
+ * blocking calls.
+ *
+ * 1. A request is in d_queue, or with one worker that will call dr_done.
+ * 2. There is always one worker; more start, up to DISK_WORKERS, when a request
+ *    finds none idle. A worker lives until disk_close().
+ * 3. d_idle workers wait; d_queued requests do. While there are more of the
+ *    latter, a worker more is wanted.
+ *
+ * Threads: disk_submit() any; dr_done is called by a worker, with no lock held.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "storage/disk.h"
+#include "storage/image.h"
+
+#define DISK_WORKERS	4
+#define DISK_SECTOR	512
+
+struct disk {
+	struct image	 d_image;	/* [I] */
+	char		*d_path;	/* [I] */
+	char		 d_serial[21];	/* [I] */
+	pthread_mutex_t	 d_lock;
+	pthread_cond_t	 d_work;
+	struct disk_req	*d_queue;	/* [m] first in */
+	struct disk_req	**d_tail;	/* [m] */
+	unsigned	 d_queued;	/* [m] */
+	unsigned	 d_idle;	/* [m] */
+	unsigned	 d_nworkers;	/* [m] */
+	bool		 d_closing;	/* [m] */
+	pthread_t	 d_worker[DISK_WORKERS];
+};
+
+/* --- carrying out ---------------------------------------------------------------- */
+
+static int
+disk_read(struct disk *d, const struct disk_req *r)
+{
+	return (d->d_image.im_ops->io_read(&d->d_image, r->dr_offset, r->dr_iov,
+	    r->dr_niov));
+}
+
+static int
+disk_write(struct disk *d, const struct disk_req *r)
+{
+	return (d->d_image.im_ops->io_write(&d->d_image, r->dr_offset,
+	    r->dr_iov, r->dr_niov));
+}
+
+static int
+disk_flush(struct disk *d, const struct disk_req *r)
+{
+	(void)r;
+	/* Nothing can be in the host's cache that came from us. */
+	if (d->d_image.im_readonly)
+		return (0);
+	return (d->d_image.im_ops->io_flush(&d->d_image));
+}
+
+static int
+disk_discard(struct disk *d, const struct disk_req *r)
+{
+	return (d->d_image.im_ops->io_discard(&d->d_image, r->dr_offset,
+	    r->dr_length));
+}
+
+static int
+disk_write_zeroes(struct disk *d, const struct disk_req *r)
+{
+	return (d->d_image.im_ops->io_zero(&d->d_image, r->dr_offset,
+	    r->dr_length, r->dr_unmap));
+}
+
+static const struct {
+	const char	*op_name;
+	bool		 op_range, op_iov, op_changes;
+	int		 (*op_fn)(struct disk *, const struct disk_req *);
+} disk_ops[] = {
+	/*			  name		range	iov	changes	*/
+	[DISK_READ]		= { "read",	true,	true,	false,	disk_read },
+	[DISK_WRITE]		= { "write",	true,	true,	true,	disk_write },
+	[DISK_FLUSH]		= { "flush",	false,	false,	false,	disk_flush },
+	[DISK_DISCARD]		= { "discard",	true,	false,	true,	disk_discard },
+	[DISK_WRITE_ZEROES]	= { "zero",	true,	false,	true,	disk_write_zeroes },
+};
+#define DISK_NOPS	(sizeof(disk_ops) / sizeof(disk_ops[0]))
+
+static int
+disk_check(const struct disk *d, const struct disk_req *r)
+{
+	uint64_t sum = 0, size = d->d_image.im_size;
+	int i;
+
+	if (r->dr_op >= DISK_NOPS)
+		return (EINVAL);
+	if (disk_ops[r->dr_op].op_changes && d->d_image.im_readonly)
+		return (EROFS);
+	if (disk_ops[r->dr_op].op_range &&
+	    (r->dr_offset % DISK_SECTOR != 0 ||
+	    r->dr_length % DISK_SECTOR != 0 || r->dr_offset > size ||
+	    r->dr_length > size - r->dr_offset))
+		return (EINVAL);
+	if (disk_ops[r->dr_op].op_iov) {
+		for (i = 0; i < r->dr_niov; i++)
+			if (__builtin_add_overflow(sum, r->dr_iov[i].iov_len,
+			    &sum))
+				return (EINVAL);
+		if (sum != r->dr_length)
+			return (EINVAL);
+	}
+	return (0);
+}
+
+static void
+disk_carry_out(struct disk *d, struct disk_req *r)
+{
+	int error;
+
+	error = disk_check(d, r);
+	if (error == 0 && (r->dr_length != 0 || r->dr_op == DISK_FLUSH)) {
+		error = disk_ops[r->dr_op].op_fn(d, r);
+		if (error != 0)
+			LOG_GUEST("disk %s: %s: %s", d->d_path,
+			    disk_ops[r->dr_op].op_name, strerror(error));
+	}
+	r->dr_done(r, error);
+}
+
+/* --- workers --------------------------------------------------------------------- */
+
+static void *
+disk_worker(void *arg)
+{
+	struct disk *d = arg;
+	struct disk_req *r;
+
+	pthread_mutex_lock(&d->d_lock);
+	for (;;) {
+		if ((r = d->d_queue) != NULL) {
+			if ((d->d_queue = r->dr_next) == NULL)
+				d->d_tail = &d->d_queue;
+			d->d_queued--;
+			pthread_mutex_unlock(&d->d_lock);
+			disk_carry_out(d, r);
+			pthread_mutex_lock(&d->d_lock);
+		} else if (d->d_closing) {
+			break;
+		} else {
+			d->d_idle++;
+			pthread_cond_wait(&d->d_work, &d->d_lock);
+			d->d_idle--;
+		}
+	}
+	pthread_mutex_unlock(&d->d_lock);
+	return (NULL);
+}
+
+/* Signals are for the thread that called us; faults stay with their cause. */
+static int
+disk_worker_start(struct disk *d)
+{
+	sigset_t all, old;
+	int error;
+
+	sigfillset(&all);
+	sigdelset(&all, SIGSEGV);
+	sigdelset(&all, SIGBUS);
+	sigdelset(&all, SIGFPE);
+	sigdelset(&all, SIGILL);
+	pthread_sigmask(SIG_BLOCK, &all, &old);
+	error = pthread_create(&d->d_worker[d->d_nworkers], NULL, disk_worker,
+	    d);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (error == 0)
+		d->d_nworkers++;
+	return (error);
+}
+
+void
+disk_submit(struct disk *d, struct disk_req *r)
+{
+	r->dr_next = NULL;
+	pthread_mutex_lock(&d->d_lock);
+	*d->d_tail = r;
+	d->d_tail = &r->dr_next;
+	/* Without a new worker, one that is at work takes it later. */
+	if (++d->d_queued > d->d_idle && d->d_nworkers < DISK_WORKERS)
+		(void)disk_worker_start(d);
+	else
+		pthread_cond_signal(&d->d_work);
+	pthread_mutex_unlock(&d->d_lock);
+}
+
+/* --- life ------------------------------------------------------------------------ */
+
+/* The same path gives the same identity on every run (FNV-1a). */
+static void
+disk_identify(struct disk *d)
+{
+	char *real = realpath(d->d_path, NULL);
+	const char *p = real != NULL ? real : d->d_path;
+	uint64_t hash = 0xcbf29ce484222325;
+
+	for (; *p != '\0'; p++)
+		hash = (hash ^ (uint8_t)*p) * 0x100000001b3;
+	snprintf(d->d_serial, sizeof(d->d_serial), "vmm-%016llx",
+	    (unsigned long long)hash);
+	free(real);
+}
+
+int
+disk_open(struct disk **dp, const char *path, int flags, struct err *err)
+{
+	struct disk *d;
+	int error;
+
+	if ((d = calloc(1, sizeof(*d))) == NULL ||
+	    (d->d_path = strdup(path)) == NULL) {
+		free(d);
+		return (err_sys(err, "disk %s", path));
+	}
+	if (image_open(&d->d_image, path, flags & DISK_RDONLY, err) == -1)
+		goto fail;
+	disk_identify(d);
+	pthread_mutex_init(&d->d_lock, NULL);
+	pthread_cond_init(&d->d_work, NULL);
+	d->d_tail = &d->d_queue;
+	if ((error = disk_worker_start(d)) != 0) {
+		errno = error;
+		err_sys(err, "disk %s: cannot start a thread", path);
+		pthread_cond_destroy(&d->d_work);
+		pthread_mutex_destroy(&d->d_lock);
+		image_close(&d->d_image);
+		goto fail;
+	}
+	*dp = d;
+	return (0);
+fail:
+	free(d->d_path);
+	free(d);
+	return (-1);
+}
+
+void
+disk_close(struct disk *d)
+{
+	unsigned i;
+
+	if (d == NULL)
+		return;
+	pthread_mutex_lock(&d->d_lock);
+	d->d_closing = true;
+	pthread_cond_broadcast(&d->d_work);
+	pthread_mutex_unlock(&d->d_lock);
+	for (i = 0; i < d->d_nworkers; i++)
+		pthread_join(d->d_worker[i], NULL);
+	pthread_cond_destroy(&d->d_work);
+	pthread_mutex_destroy(&d->d_lock);
+	image_close(&d->d_image);
+	free(d->d_path);
+	free(d);
+}
+
+uint64_t
+disk_size(const struct disk *d)
+{
+	return (d->d_image.im_size);
+}
+
+bool
+disk_readonly(const struct disk *d)
+{
+	return (d->d_image.im_readonly);
+}
+
+void
+disk_serial(const struct disk *d, char serial[20])
+{
+	memcpy(serial, d->d_serial, 20);
+}
