@@ -3,11 +3,13 @@
  * VCPU (SDM vol. 3A ch. 11) and an IOAPIC for the VM (82093AA).
  *
  * 1. struct apic_vm holds one lock [m] for all local APICs and the IOAPIC of a
- *    VM. It is a leaf lock but for the kick callback, which is called with it
- *    held and must only do eo_kick() and wake a halted VCPU.
+ *    VM. It is a leaf lock but for the callbacks, which are called with it
+ *    held: ac_kick must only do eo_kick() and wake a halted VCPU.
  * 2. Nothing here knows engines, ioctls or the client.
  * 3. Time is CLOCK_MONOTONIC in ns except for the TSC deadline, which is in
  *    guest TSC ticks; lapic_next_deadline() gives both as monotonic ns.
+ * 4. Functions that take a struct lapic are for the thread of its VCPU (they
+ *    may ask for the VCPU's TSC), unless they say "any thread".
  */
 #ifndef VMM_APIC_H
 #define VMM_APIC_H
@@ -31,7 +33,7 @@ struct lapic;
 struct apic_callbacks {
 	/* VCPU id has something to look at (any thread; lock held). */
 	void	(*ac_kick)(void *arg, unsigned id);
-	/* The guest's TSC now, and its frequency. */
+	/* The guest's TSC now, and its frequency (that VCPU's thread). */
 	uint64_t (*ac_tsc)(void *arg, unsigned id);
 	uint64_t ac_tsc_khz;
 	/* CLOCK_MONOTONIC ns; tests replace it. */
@@ -39,10 +41,18 @@ struct apic_callbacks {
 	void	*ac_arg;
 };
 
+/* NULL without memory. APICs are as lapic_reset(, false) leaves them. */
 struct apic_vm	*apic_vm_new(unsigned ncpus, const struct apic_callbacks *);
 void		 apic_vm_free(struct apic_vm *);
 struct lapic	*apic_lapic(struct apic_vm *, unsigned id);
+/*
+ * init_only: what INIT leaves (SDM vol. 3A 11.4.7.3; APIC_BASE stays). Else
+ * power-on, with the virtual wire mode that a PC's firmware leaves: on VCPU 0
+ * the APIC is enabled, LINT0 is ExtINT and LINT1 is NMI. ioapic_reset() is the
+ * IOAPIC's share of a machine reset; input levels stay.
+ */
 void		 lapic_reset(struct lapic *, bool init_only);
+void		 ioapic_reset(struct apic_vm *);
 
 /* MMIO: true if gpa is the local APIC's page of this VCPU (as APIC_BASE has
  * it) or the IOAPIC's, and the access was done. */
@@ -53,7 +63,7 @@ int	apic_rdmsr(struct lapic *, uint32_t msr, uint64_t *);
 int	apic_wrmsr(struct lapic *, uint32_t msr, uint64_t);
 uint64_t lapic_read_cr8(struct lapic *);
 void	lapic_write_cr8(struct lapic *, uint64_t);
-uint32_t lapic_id(const struct lapic *);	/* initial APIC id */
+uint32_t lapic_id(const struct lapic *);	/* initial APIC id; any thread */
 bool	lapic_enabled(const struct lapic *);	/* CPUID.1:EDX.APIC */
 
 /*
@@ -66,9 +76,13 @@ int	lapic_accept(struct lapic *);
 /* Would an ExtINT of the 8259 be taken (APIC off, or LINT0 in ExtINT mode,
  * unmasked)? */
 bool	lapic_extint_open(struct lapic *);
+/* The level of pin LINT0 or LINT1; ExtINT is the caller's (see above), other
+ * delivery modes happen here. Any thread. */
+void	lapic_lint(struct lapic *, unsigned pin, bool level);
 /* APIC_EVENT_* that wait, cleared by this call; *vector for SIPI. */
 unsigned lapic_take_events(struct lapic *, uint8_t *vector);
-/* When the timer is due next, CLOCK_MONOTONIC ns; UINT64_MAX if not armed. */
+/* When the timer is due next, CLOCK_MONOTONIC ns; UINT64_MAX if not armed. It
+ * changes by the guest's accesses and when a timer fires in lapic_pending(). */
 uint64_t lapic_next_deadline(struct lapic *);
 
 /* IOAPIC input pin. Any thread. */
