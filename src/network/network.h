@@ -2,7 +2,8 @@
  * Packet back ends: what a network device of any bus needs. Knows no virtio.
  *
  * 1. Everything here runs on the thread of the loop given at creation.
- * 2. A frame is an Ethernet frame without FCS, 14 to NETWORK_MTU_MAX bytes.
+ * 2. A frame is an Ethernet frame without FCS, NETWORK_FRAME_MIN to
+ *    NETWORK_FRAME_MAX bytes; others are dropped.
  */
 #ifndef NETWORK_NETWORK_H
 #define NETWORK_NETWORK_H
@@ -14,6 +15,7 @@
 #include "base/err.h"
 #include "base/loop.h"
 
+#define NETWORK_FRAME_MIN	14
 #define NETWORK_FRAME_MAX	65550
 
 struct network;
