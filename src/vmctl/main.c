@@ -1,0 +1,201 @@
+/*
+ * vmctl: the command line of vmm; see vmctl(8).
+ *
+ * A command's name may be shortened as long as one command alone begins so.
+ */
+#include "vmctl/vmctl.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+static const struct command commands[] = {
+	{ "run", run_command, "-b kernel [options] [name]",
+	    "start a VM in the foreground, its console on this terminal",
+	    "-b kernel           boot this: a Linux bzImage, an ELF file with "
+	    "a PVH note,\n"
+	    "                    or a multiboot ELF file\n"
+	    "--initrd file       Linux: the initrd. multiboot: a module "
+	    "\"file,arguments\",\n"
+	    "                    may be repeated\n"
+	    "--append words      the kernel's command line\n"
+	    "-m size             memory, as 512M (the default) or 2G\n"
+	    "-d disk             attach a raw disk image; up to 4\n"
+	    "--net none          no network interface\n"
+	    "--net user[,hostfwd=tcp:host:port-guestport]...\n"
+	    "                    an interface behind user-mode NAT (the "
+	    "default);\n"
+	    "                    connections to the host's port go to the "
+	    "guest's\n"
+	    "--engine auto|soft  the CPU engine\n"
+	    "--timeout seconds   end the VM then, with status 124\n"
+	    "--no-reboot         end the VM when the guest resets or crashes\n"
+	    "--exit-port port    end the VM when the guest writes v to this "
+	    "I/O port,\n"
+	    "                    with status (v << 1) | 1\n" },
+	{ "status", status_command, "[id | name]", "list the host's VMs",
+	    NULL },
+	{ "show", status_command, "[id | name]", "the same as status", NULL },
+	{ "stop", stop_command, "-f [-w] -a | id | name", "end VMs",
+	    "-f  end at once, as pulling the plug does\n"
+	    "-w  wait until it has ended\n"
+	    "-a  all VMs that \"vmctl status\" lists\n" },
+	{ "wait", wait_command, "id | name", "wait until a VM has ended",
+	    NULL },
+};
+
+#define NCOMMANDS	(sizeof(commands) / sizeof(commands[0]))
+
+int
+complain(const char *fmt, ...)
+{
+	char line[1024];
+	va_list ap;
+	char *p;
+
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	for (p = line; *p != '\0'; p++)
+		if (iscntrl((unsigned char)*p))
+			*p = '?';	/* a file name stays on the line */
+	log_warn("%s", line);
+	return (STATUS_ERROR);
+}
+
+int
+bad_option(const struct command *c, char **argv, int opt)
+{
+	const char *word = argv[optind - 1];
+	const char *how;
+
+	if (opt == ':')
+		how = "needs a value";
+	else if (optopt > 0xFF)
+		how = "takes no value";
+	else
+		how = "is unknown";
+	if (strncmp(word, "--", 2) != 0 && optopt > 0 && optopt <= 0xFF)
+		return (complain("%s: option -%c %s; see \"vmctl %s --help\"",
+		    c->c_name, optopt, how, c->c_name));
+	return (complain("%s: option %s %s; see \"vmctl %s --help\"",
+	    c->c_name, word, how, c->c_name));
+}
+
+int
+help(const struct command *c)
+{
+	printf("usage: vmctl %s %s\n%s.\n", c->c_name, c->c_args, c->c_what);
+	if (c->c_help != NULL)
+		printf("\n%s", c->c_help);
+	return (0);
+}
+
+static int
+help_all(void)
+{
+	size_t i;
+
+	printf("usage: vmctl [-v] command [argument ...]\n\n");
+	for (i = 0; i < NCOMMANDS; i++)
+		printf("    %-34s %s\n        %s\n", commands[i].c_name,
+		    commands[i].c_what, commands[i].c_args);
+	printf("\n-v, --verbose  say more; twice: still more\n"
+	    "--version      print the version\n"
+	    "--help         print this, or after a command, its options\n");
+	return (0);
+}
+
+/* The command that a word stands for, or NULL with a line said. */
+static const struct command *
+command_find(const char *word)
+{
+	const struct command *found = NULL;
+	size_t i, len = strlen(word);
+
+	for (i = 0; i < NCOMMANDS; i++) {
+		if (strcmp(commands[i].c_name, word) == 0)
+			return (&commands[i]);
+		if (strncmp(commands[i].c_name, word, len) != 0)
+			continue;
+		if (found != NULL) {
+			complain("%s is ambiguous: %s, %s...; "
+			    "see \"vmctl --help\"", word, found->c_name,
+			    commands[i].c_name);
+			return (NULL);
+		}
+		found = &commands[i];
+	}
+	if (found == NULL)
+		complain("there is no command %s; see \"vmctl --help\"", word);
+	return (found);
+}
+
+/* Descriptors 0 to 2 are open from here on, so that no file that is opened
+ * later is taken for one of them. */
+static void
+open_standard_files(void)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/null", O_RDWR);
+	} while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd > STDERR_FILENO)
+		close(fd);
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "help", no_argument, NULL, 'h' },
+		{ "verbose", no_argument, NULL, 'v' },
+		{ "version", no_argument, NULL, 'V' },
+		{ NULL, 0, NULL, 0 }
+	};
+	const struct command *c;
+	int level = LOG_LEVEL_WARN, opt, status;
+
+	open_standard_files();
+	opterr = 0;
+	while ((opt = getopt_long(argc, argv, "+:hvV", options, NULL)) != -1) {
+		switch (opt) {
+		case 'h':
+			status = help_all();
+			goto done;
+		case 'V':
+			printf("vmctl %s\n", VMM_VERSION);
+			status = 0;
+			goto done;
+		case 'v':
+			if (level < LOG_LEVEL_DEBUG)
+				level++;
+			break;
+		default:
+			return (complain("option %s is unknown; "
+			    "see \"vmctl --help\"", argv[optind - 1]));
+		}
+	}
+	log_set_level((enum log_level)level);
+	if (optind == argc)
+		return (complain("no command; see \"vmctl --help\""));
+	c = command_find(argv[optind]);
+	if (c == NULL)
+		return (STATUS_ERROR);
+	argc -= optind;
+	argv += optind;
+	optind = 0;		/* glibc: start over, with another optstring */
+	status = c->c_run(c, argc, argv);
+done:
+	if (fflush(stdout) != 0 && status == 0)
+		status = complain("standard output: %s", strerror(errno));
+	return (status);
+}

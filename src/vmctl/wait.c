@@ -1,0 +1,47 @@
+/*
+ * vmctl wait: blocks until a VM has ended.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "vmctl/vmctl.h"
+
+int
+wait_command(const struct command *c, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 }
+	};
+	const struct vm_info_result *vm;
+	struct vmm_wait_params vw;
+	struct vms vms = { NULL, 0 };
+	struct err err;
+	int fd, opt, status = 0;
+
+	while ((opt = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
+		if (opt == 'h')
+			return (help(c));
+		return (bad_option(c, argv, opt));
+	}
+	if (argc - optind != 1)
+		return (complain("%s: name one VM by its id or name",
+		    c->c_name));
+	fd = vms_open(&err);
+	if (fd == -1 || vms_get(fd, &vms, &err) == -1 ||
+	    (vm = vms_find(&vms, argv[optind], &err)) == NULL)
+		return (complain("%s: %s", c->c_name, err.e_text));
+	vw.vw_vm_id = vm->vir_id;
+	while (vmm_ioctl(fd, VMM_IOC_WAIT, &vw) == -1) {
+		if (errno == EINTR)
+			continue;
+		if (errno != ENOENT)	/* it ended since we looked */
+			status = complain("%s: %s: %s", c->c_name,
+			    argv[optind], strerror(errno));
+		break;
+	}
+	vms_free(&vms);
+	vmm_close(fd);
+	return (status);
+}
