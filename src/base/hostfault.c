@@ -24,6 +24,9 @@
 
 /* Page-fault error code, SDM vol. 3A 4.7. */
 #define PF_WRITE	0x2
+#define VECTOR_GP	13
+/* User addresses have no bit from here on set with 4-level paging. */
+#define LINEAR_BITS	47
 
 struct hostfault_old {
 	struct sigaction	 ho_action;
@@ -131,8 +134,24 @@ hostfault_handler(int signo, siginfo_t *info, void *ctx)
 	hostfault_chain(signo, info, uc);
 }
 
+/* True if our handler is the installed one for all four signals. */
+static bool
+hostfault_installed(void)
+{
+	struct sigaction found;
+	unsigned n;
+
+	for (n = 0; n < NSIGNALS; n++)
+		if (sigaction(hostfault_signals[n], NULL, &found) == -1 ||
+		    (found.sa_flags & SA_SIGINFO) == 0 ||
+		    found.sa_sigaction != hostfault_handler)
+			return (false);
+	return (true);
+}
+
 /*
- * Makes sure that our handler is the installed one for all four signals.
+ * Makes sure that our handler is the installed one for all four signals. The
+ * lock is left alone when it is, as usual: a fork(2) then finds it free.
  */
 void
 hostfault_init(void)
@@ -146,6 +165,8 @@ hostfault_init(void)
 	sa.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
 	sigemptyset(&sa.sa_mask);
 
+	if (hostfault_installed())
+		return;
 	pthread_mutex_lock(&hostfault_lock);
 	for (n = 0; n < NSIGNALS; n++) {
 		if (sigaction(hostfault_signals[n], NULL, &found) == -1)
@@ -208,6 +229,10 @@ hostfault_in_range(struct hostfault *hf)
 
 	if (hf->hf_signo != SIGSEGV && hf->hf_signo != SIGBUS)
 		return (false);
+	/* A non-canonical address is #GP, which does not say which it was. */
+	if (hf->hf_trapno == VECTOR_GP)
+		return (((hr->hr_start[0] | hr->hr_start[1]) >>
+		    LINEAR_BITS) != 0);
 	return (hf->hf_addr - hr->hr_start[0] < hr->hr_len ||
 	    hf->hf_addr - hr->hr_start[1] < hr->hr_len);
 }
