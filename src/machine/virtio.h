@@ -51,8 +51,7 @@ struct virtqueue {
 	uint8_t		*vq_desc_host, *vq_avail_host, *vq_used_host;
 	uint16_t	 vq_last_avail;	/* next to take */
 	uint16_t	 vq_used_idx;	/* next to give */
-	uint16_t	 vq_signalled;	/* vq_used_idx at the last interrupt */
-	bool		 vq_signalled_valid;
+	uint16_t	 vq_signalled;	/* vq_used_idx at vq_interrupt() */
 };
 
 /* A descriptor chain, copied once and checked: iovecs into guest RAM. */

@@ -121,7 +121,7 @@ vq_enable(struct virtqueue *vq)
 	}
 	vq->vq_last_avail = 0;
 	vq->vq_used_idx = 0;
-	vq->vq_signalled_valid = false;
+	vq->vq_signalled = 0;
 	vq->vq_enabled = true;
 	return (true);
 }
@@ -134,7 +134,6 @@ vq_reset(struct virtqueue *vq)
 	vq->vq_desc = vq->vq_avail = vq->vq_used = 0;
 	vq->vq_desc_host = vq->vq_avail_host = vq->vq_used_host = NULL;
 	vq->vq_last_avail = vq->vq_used_idx = vq->vq_signalled = 0;
-	vq->vq_signalled_valid = false;
 }
 
 /* --- taking chains ----------------------------------------------------------- */
@@ -299,22 +298,20 @@ vq_push(struct virtqueue *vq, uint16_t head, uint32_t len)
 
 /* --- who tells whom ---------------------------------------------------------- */
 
-/* Has the driver asked to be told when the used index went from old to now?
+/* Has the driver asked to be told of what was pushed since we last asked?
  * (2.7.7.2, 2.7.10) */
 static bool
 vq_wants_interrupt(struct virtqueue *vq)
 {
 	uint16_t event, now = vq->vq_used_idx, old = vq->vq_signalled;
-	bool valid = vq->vq_signalled_valid;
 
+	vq->vq_signalled = now;
+	if (now == old)
+		return (false);
 	ring_fence();
 	if (!virtio_has(vq->vq_dev, VIRTIO_F_EVENT_IDX))
 		return (!(ring_load(vq->vq_avail_host, 0) &
 		    VRING_NO_INTERRUPT));
-	vq->vq_signalled = now;
-	vq->vq_signalled_valid = true;
-	if (!valid)
-		return (true);
 	event = ring_load(vq->vq_avail_host, used_event_offset(vq));
 	return ((uint16_t)(now - event - 1) < (uint16_t)(now - old));
 }
