@@ -52,8 +52,8 @@ TEST_AUX  := $(call objs,$(wildcard tests/lib))
 TEST_TAP  := $(sort $(wildcard tests/*.t))
 SLOW_TAP  := $(sort $(wildcard tests/slow/*.t))
 
-.PHONY: all run test test-slow guest install uninstall check clean help deps \
-    fuzz-insn bench
+.PHONY: all help run test test-slow fuzz-insn guest deps check install \
+    uninstall clean
 all: $(B)/bin/vmctl $(B)/lib/libvmm.a $(B)/lib/libvmm.so \
     $(B)/lib/libvmm-preload.so $(B)/lib/vmm.pc
 
@@ -65,11 +65,11 @@ help:
 #: make test        build and run all tests (SAN=address,undefined works)
 #: make test-slow   the tests that take many minutes
 #: make guest       fetch the test guest into build/guest
-#: make deps        install what building and testing need (Debian)
-#: make check       formatting, include directions, man pages, static analysis
+#: make deps        install what building, running and testing need (Debian)
+#: make check       format, include directions, man pages, static analysis
 #: make fuzz-insn   compare instructions with the host CPU until interrupted
-#: make install     DESTDIR, PREFIX
-#: make clean
+#: make install     into $(DESTDIR)$(PREFIX); make uninstall removes it
+#: make clean       remove build/, the fetched guest included
 
 # --- objects ---------------------------------------------------------------
 
@@ -113,13 +113,17 @@ $(B)/lib/libvmm-preload.so: $(CORE_OBJ) $(PRE_OBJ)
 	@mkdir -p $(@D)
 	$(CC) -shared $(LDFLAGS) -o $@ $^ $(LDLIBS) -ldl
 
-$(B)/lib/vmm.pc: Makefile
+# Made anew each time: PREFIX may be another one.
+$(B)/lib/vmm.pc: FORCE
 	@mkdir -p $(@D)
-	printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$(LIBDIR)' \
+	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$(LIBDIR)' \
 	    'includedir=$${prefix}/include' '' 'Name: vmm' \
 	    'Description: the vmm(4) virtual machine monitor as a library' \
 	    'Version: $(VERSION)' 'Libs: -L$${libdir} -lvmm' \
 	    'Libs.private: -pthread -lm' 'Cflags: -I$${includedir}' >$@
+
+.PHONY: FORCE
+FORCE:
 
 # --- programs ------------------------------------------------------------------
 
@@ -135,29 +139,39 @@ $(B)/tests/%: $(B)/obj/tests/%.c.o $(TEST_AUX) $(B)/obj/host.a $(B)/obj/core.a
 
 .SECONDARY:
 
+# What test scripts are told.
 export VMM_BUILD := $(abspath $(B))
+export VMM_GUEST := $(abspath build/guest)
 export CMOCKA_MESSAGE_OUTPUT := TAP
 PROVE	:= prove --timer
 
-test: all $(TEST_BIN) guest
+test:
+	@tools/deps build guest run test
+	$(MAKE) all guest $(TEST_BIN)
 	$(PROVE) -j2 -e '' $(PROVEFLAGS) $(TEST_BIN) $(TEST_TAP)
 
-test-slow: all guest
-	$(PROVE) -e '' $(SLOW_TAP)
+test-slow:
+	@tools/deps
+	$(MAKE) all guest
+	$(PROVE) -e '' $(PROVEFLAGS) $(SLOW_TAP)
 
-fuzz-insn: all $(TEST_BIN)
-	$(B)/tests/insn/insn_test --forever
+fuzz-insn: $(B)/tests/insn/insn_test
+	$< --forever
 
-guest: | deps-ok
+guest:
+	@tools/deps --check guest
 	tools/guest build/guest
 
 deps:
 	tools/deps
 
-run: deps all guest
+run:
+	@tools/deps build guest run
+	$(MAKE) all guest
 	tools/run $(B) build/guest
 
-check: all
+check:
+	@tools/deps build check
 	tools/check
 
 # --- install -------------------------------------------------------------------
