@@ -576,9 +576,9 @@ insn_decode(const uint8_t *code, unsigned avail, const struct decode_mode *dm,
 
 	if (op->o_rules & O_STRING) {
 		if (i->i_flags & INSN_F3)
-			i->i_flags |= INSN_REP;
+			i->i_flags |= INSN_REP | INSN_END;
 		if (i->i_flags & INSN_F2)
-			i->i_flags |= INSN_REPNE;
+			i->i_flags |= INSN_REPNE | INSN_END;
 	}
 	if (op->o_rules & O_IO)
 		i->i_flags |= INSN_IO | INSN_END;
