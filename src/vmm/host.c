@@ -7,6 +7,7 @@
  * to deliver, and the clock learns of the timer.
  */
 #include "vmm/monitor.h"
+#include "vmm/msr.h"
 
 static struct lapic *
 host_lapic(struct vcpu *v)
@@ -54,6 +55,8 @@ host_rdmsr(void *arg, uint32_t msr, uint64_t *value)
 		done = apic_rdmsr(host_lapic(v), msr, value);
 	if (done == 0)
 		done = pvclock_rdmsr(&v->v_pvclock, msr, value);
+	if (done == 0)
+		done = misc_rdmsr(msr, v->v_vm->vm_tsc_khz, value);
 	if (done == 0 && (v->v_vm->vm_caps & VMM_CAP_IGNORE_MSRS) != 0) {
 		*value = 0;
 		done = 1;
@@ -78,6 +81,8 @@ host_wrmsr(void *arg, uint32_t msr, uint64_t value)
 		done = pvclock_wrmsr(&v->v_pvclock, msr, value, &memory,
 		    v->v_vm->vm_ops->eo_tsc_offset(v->v_engine));
 	}
+	if (done == 0)
+		done = misc_wrmsr(msr, value);
 	if (done == 0 && (v->v_vm->vm_caps & VMM_CAP_IGNORE_MSRS) != 0)
 		done = 1;
 	return (done == 1);
