@@ -243,20 +243,28 @@ int
 cmd_intr(struct call *ca, void *arg)
 {
 	const struct vm_intr_params *vip = arg;
+	bool level = vip->vip_intr != 0;
 	struct vcpu *v;
+	struct vm *vm;
 	int error;
 
 	(void)ca;
 	if ((error = vcpu_get(vip->vip_vm_id, vip->vip_vcpu_id, &v)) != 0)
 		return (error);
+	vm = v->v_vm;
 	/* Only news is worth an exit. */
-	if (!atomic_exchange(&v->v_intr, vip->vip_intr != 0) &&
-	    vip->vip_intr != 0) {
-		atomic_store(&v->v_told, false);
-		if (atomic_load(&v->v_state) == VCPU_STATE_RUNNING)
-			vcpu_wake(v);
+	if (atomic_exchange(&v->v_intr, level) != level) {
+		pthread_mutex_lock(&vm->vm_lock);
+		if (vm->vm_apic != NULL && v->v_id == 0)
+			lapic_lint(apic_lapic(vm->vm_apic, 0), 0, level);
+		pthread_mutex_unlock(&vm->vm_lock);
+		if (level) {
+			atomic_store(&v->v_told, false);
+			if (atomic_load(&v->v_state) == VCPU_STATE_RUNNING)
+				vcpu_wake(v);
+		}
 	}
-	vm_put(v->v_vm);
+	vm_put(vm);
 	return (0);
 }
 
