@@ -137,6 +137,15 @@ $(B)/tests/%: $(B)/obj/tests/%.c.o $(TEST_AUX) $(B)/obj/host.a $(B)/obj/core.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(SLIRP) $(LDLIBS) -lcmocka -lZydis -lutil
 
+# A multiboot kernel, for tests of the command.
+TEST_GUEST := $(B)/tests/multiboot/guest.elf
+$(TEST_GUEST): tests/multiboot/guest.c tests/multiboot/guest.ld
+	@mkdir -p $(@D)
+	$(CC) $(CSTD) $(WARN) -m32 -Os -ffreestanding -fno-pic \
+	    -fno-stack-protector -fcf-protection=none -mgeneral-regs-only \
+	    -nostdlib -static -no-pie -Wl,--build-id=none,-z,noexecstack \
+	    -Wl,--no-warn-rwx-segments -T tests/multiboot/guest.ld -o $@ $<
+
 .SECONDARY:
 
 # What test scripts are told.
@@ -147,7 +156,7 @@ PROVE	:= prove --timer
 
 test:
 	@tools/deps build guest run test
-	$(MAKE) all guest $(TEST_BIN)
+	$(MAKE) all guest $(TEST_BIN) $(TEST_GUEST)
 	$(PROVE) -j2 -e '' $(PROVEFLAGS) $(TEST_BIN) $(TEST_TAP)
 
 test-slow:

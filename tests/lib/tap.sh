@@ -1,0 +1,103 @@
+# What the shell tests share; sourced by bash. Each test ends with "done_testing".
+# shellcheck shell=bash
+
+vmctl=$VMM_BUILD/bin/vmctl
+# shellcheck disable=SC2034 # of the tests
+guest_elf=$VMM_BUILD/tests/multiboot/guest.elf
+
+tests=0
+failed=0
+work=$(mktemp -d)
+children=()
+
+# Ends what this test started and removes what it made.
+cleanup() {
+	local pid
+	for pid in "${children[@]}"; do
+		kill -9 "$pid" 2>/dev/null
+	done
+	rm -rf "$work"
+}
+trap cleanup EXIT
+
+# ok STATUS NAME: a test that passes if STATUS is 0.
+ok() {
+	tests=$((tests + 1))
+	if [ "$1" = 0 ]; then
+		echo "ok $tests - $2"
+	else
+		echo "not ok $tests - $2"
+		failed=$((failed + 1))
+	fi
+}
+
+# is GOT WANT NAME
+is() {
+	[ "$1" = "$2" ]
+	ok $? "$3"
+	[ "$1" = "$2" ] || diag "got:  $1" "want: $2"
+}
+
+# like TEXT REGEX NAME
+like() {
+	[[ $1 =~ $2 ]]
+	ok $? "$3"
+	[[ $1 =~ $2 ]] || diag "got:  $1" "like: $2"
+}
+
+diag() {
+	printf '%s\n' "$@" | sed 's/^/# /'
+}
+
+skip() {
+	tests=$((tests + 1))
+	echo "ok $tests - $1 # SKIP $2"
+}
+
+done_testing() {
+	echo "1..$tests"
+	[ "$failed" = 0 ]
+	exit
+}
+
+# run ARGUMENTS: vmctl; leaves $status, $out and $err, and never hangs.
+run() {
+	timeout --kill-after=5 "${limit:-60}" "$vmctl" "$@" \
+	    </dev/null >"$work/out" 2>"$work/err"
+	status=$?
+	out=$(tr -d '\r' <"$work/out")
+	err=$(cat "$work/err")
+}
+
+# refused NAME REGEX ARGUMENTS: vmctl says one line like REGEX, status 1.
+refused() {
+	local name=$1 regex=$2 lines
+	shift 2
+	run "$@"
+	lines=$(wc -l <"$work/err")
+	if [ "$status" = 1 ] && [ "$lines" = 1 ] && [ -z "$out" ] &&
+	    [[ $err =~ ^vmctl:\ .*$regex ]]; then
+		ok 0 "$name"
+	else
+		ok 1 "$name"
+		diag "status: $status, output: $out" "error:  $err" \
+		    "like:   $regex"
+	fi
+}
+
+# start ARGUMENTS: vmctl in the background; leaves its $pid.
+start() {
+	"$vmctl" "$@" </dev/null >"$work/start.out" 2>"$work/start.err" &
+	pid=$!
+	children+=("$pid")
+}
+
+# eventually COMMAND: waits until it succeeds; fails after some 20 s.
+eventually() {
+	local i
+	for ((i = 0; i < 200; i++)); do
+		"$@" && return 0
+		sleep 0.1
+	done
+	return 1
+}

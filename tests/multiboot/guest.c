@@ -1,0 +1,258 @@
+/*
+ * A guest for tests of vmctl: a multiboot kernel that does what the words of
+ * its command line say, one after the other, and halts for ever (powers off)
+ * after the last. Words that it does not know are passed over: a loader may
+ * put the kernel's name first.
+ *
+ *	print=TEXT	writes TEXT and a newline to COM1
+ *	memory		writes the KiB of memory above 1 MiB
+ *	modules		writes each module's string and content
+ *	echo		writes what comes in on COM1 until a 'q'
+ *	exit=N		writes N to port 0x501
+ *	once		ends the run unless this is the first boot (by CMOS)
+ *	spin		loops for ever
+ *	triple		makes a triple fault
+ *	reset=HOW	resets by i8042, 92 or cf9
+ */
+#include <stddef.h>
+#include <stdint.h>
+
+#define COM1		0x3F8
+#define EXIT_PORT	0x501
+#define CMOS_MARK	0x70	/* a register of plain memory */
+
+#define HEADER_MAGIC	0x1BADB002
+#define HEADER_FLAGS	0x00000003	/* align modules; memory sizes */
+#define LOADER_MAGIC	0x2BADB002
+
+__attribute__((section(".multiboot"), used))
+static const uint32_t header[3] = { HEADER_MAGIC, HEADER_FLAGS,
+    -(HEADER_MAGIC + HEADER_FLAGS) };
+
+struct multiboot_info {
+	uint32_t	mi_flags;
+	uint32_t	mi_mem_lower;
+	uint32_t	mi_mem_upper;
+	uint32_t	mi_boot_device;
+	uint32_t	mi_cmdline;
+	uint32_t	mi_mods_count;
+	uint32_t	mi_mods_addr;
+};
+
+struct multiboot_module {
+	uint32_t	mm_start;
+	uint32_t	mm_end;
+	uint32_t	mm_string;
+	uint32_t	mm_reserved;
+};
+
+void	start(void);
+void	guest_main(uint32_t, const struct multiboot_info *);
+
+__asm__(
+	".globl start\n"
+	"start:\n"
+	"	mov	$stack_top, %esp\n"
+	"	push	%ebx\n"
+	"	push	%eax\n"
+	"	call	guest_main\n"
+	"1:	cli\n"
+	"	hlt\n"
+	"	jmp	1b\n"
+	".lcomm	stack, 16384\n"
+	".set	stack_top, stack + 16384\n"
+);
+
+static inline void
+outb(uint16_t port, uint8_t value)
+{
+	__asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port));
+}
+
+static inline uint8_t
+inb(uint16_t port)
+{
+	uint8_t value;
+
+	__asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"(port));
+	return (value);
+}
+
+static void
+put(char c)
+{
+	while ((inb(COM1 + 5) & 0x20) == 0)	/* THRE */
+		continue;
+	outb(COM1, (uint8_t)c);
+}
+
+static void
+put_text(const char *s)
+{
+	for (; *s != '\0'; s++)
+		put(*s);
+}
+
+static void
+put_number(uint32_t n)
+{
+	char digits[10];
+	int i = 0;
+
+	do {
+		digits[i++] = (char)('0' + n % 10);
+		n /= 10;
+	} while (n != 0);
+	while (i > 0)
+		put(digits[--i]);
+}
+
+static void
+flush(void)
+{
+	while ((inb(COM1 + 5) & 0x40) == 0)	/* TEMT */
+		continue;
+}
+
+/* If the word begins with the name: what follows it; else NULL. */
+static const char *
+match(const char *word, const char *name)
+{
+	for (; *name != '\0'; name++, word++)
+		if (*word != *name)
+			return (NULL);
+	return (word);
+}
+
+static void
+modules(const struct multiboot_info *mi)
+{
+	const struct multiboot_module *mm;
+	const char *p;
+	uint32_t i;
+
+	mm = (const void *)(uintptr_t)mi->mi_mods_addr;
+	for (i = 0; i < mi->mi_mods_count; i++, mm++) {
+		put_text("module ");
+		put_text((const char *)(uintptr_t)mm->mm_string);
+		put_text(": ");
+		for (p = (const char *)(uintptr_t)mm->mm_start;
+		    (uintptr_t)p < mm->mm_end; p++)
+			put(*p);
+		put('\n');
+	}
+}
+
+static void
+echo(void)
+{
+	char c;
+
+	do {
+		while ((inb(COM1 + 5) & 0x01) == 0)	/* data ready */
+			continue;
+		c = (char)inb(COM1);
+		put(c);
+	} while (c != 'q');
+}
+
+static int
+first_boot(void)
+{
+	outb(0x70, CMOS_MARK);
+	if (inb(0x71) == 0xA5)
+		return (0);
+	outb(0x70, CMOS_MARK);
+	outb(0x71, 0xA5);
+	return (1);
+}
+
+static void
+triple_fault(void)
+{
+	static const struct {
+		uint16_t	limit;
+		uint32_t	base;
+	} __attribute__((packed)) none = { 0, 0 };
+
+	__asm__ volatile("lidt %0; int3" : : "m"(none));
+}
+
+static void
+reset(const char *how)
+{
+	if (*how == 'i')
+		outb(0x64, 0xFE);
+	else if (*how == '9')
+		outb(0x92, inb(0x92) | 0x01);
+	else {
+		outb(0xCF9, 0x02);
+		outb(0xCF9, 0x06);
+	}
+	for (;;)
+		continue;
+}
+
+/* Carries out one word; 0 to end the run. */
+static int
+run_word(const char *word, const struct multiboot_info *mi)
+{
+	const char *rest;
+	uint8_t n;
+
+	if ((rest = match(word, "print=")) != NULL) {
+		put_text(rest);
+		put('\n');
+	} else if (match(word, "memory") != NULL) {
+		put_number(mi->mi_mem_upper);
+		put('\n');
+	} else if (match(word, "modules") != NULL) {
+		modules(mi);
+	} else if (match(word, "echo") != NULL) {
+		echo();
+	} else if ((rest = match(word, "exit=")) != NULL) {
+		for (n = 0; *rest >= '0' && *rest <= '9'; rest++)
+			n = (uint8_t)(n * 10 + (*rest - '0'));
+		flush();
+		outb(EXIT_PORT, n);
+	} else if (match(word, "once") != NULL) {
+		return (first_boot());
+	} else if (match(word, "spin") != NULL) {
+		for (;;)
+			continue;
+	} else if (match(word, "triple") != NULL) {
+		flush();
+		triple_fault();
+	} else if ((rest = match(word, "reset=")) != NULL) {
+		flush();
+		reset(rest);
+	}
+	return (1);
+}
+
+void
+guest_main(uint32_t magic, const struct multiboot_info *mi)
+{
+	char word[128];
+	const char *p;
+	size_t n;
+
+	if (magic != LOADER_MAGIC) {
+		put_text("not loaded by multiboot\n");
+		return;
+	}
+	if ((mi->mi_flags & 0x4) == 0)
+		return;
+	p = (const char *)(uintptr_t)mi->mi_cmdline;
+	while (*p != '\0') {
+		for (n = 0; *p != '\0' && *p != ' '; p++)
+			if (n < sizeof(word) - 1)
+				word[n++] = *p;
+		word[n] = '\0';
+		while (*p == ' ')
+			p++;
+		if (!run_word(word, mi))
+			break;
+	}
+	flush();
+}
