@@ -339,25 +339,34 @@ pci_new(struct bus *ports, struct bus *memory)
 void
 pci_free(struct pci *pc)
 {
-	struct pci_function *pf;
-	int slot, i;
+	int slot;
 
 	if (pc == NULL)
 		return;
-	for (slot = 0; slot < PCI_SLOTS; slot++) {
-		if ((pf = pc->pc_slot[slot]) == NULL)
-			continue;
-		for (i = 0; i < PCI_BARS; i++)
-			if (pf->pf_mapped[i])
-				bus_remove(pf->pf_bar[i].io ? pc->pc_ports :
-				    pc->pc_memory, &pf->pf_bar[i].window);
-		pf->pf_bus = NULL;
-		pthread_mutex_destroy(&pf->pf_intx_lock);
-	}
+	for (slot = 0; slot < PCI_SLOTS; slot++)
+		if (pc->pc_slot[slot] != NULL)
+			pci_remove(pc->pc_slot[slot]);
 	bus_remove(pc->pc_ports, &pc->pc_address_window);
 	bus_remove(pc->pc_ports, &pc->pc_data_window);
 	pthread_mutex_destroy(&pc->pc_lock);
 	free(pc);
+}
+
+void
+pci_remove(struct pci_function *pf)
+{
+	struct pci *pc = pf->pf_bus;
+	int i;
+
+	if (pc == NULL)
+		return;
+	for (i = 0; i < PCI_BARS; i++)
+		if (pf->pf_mapped[i])
+			bus_remove(pf->pf_bar[i].io ? pc->pc_ports :
+			    pc->pc_memory, &pf->pf_bar[i].window);
+	pc->pc_slot[pf->pf_slot] = NULL;
+	pf->pf_bus = NULL;
+	pthread_mutex_destroy(&pf->pf_intx_lock);
 }
 
 void

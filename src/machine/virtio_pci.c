@@ -877,6 +877,7 @@ virtio_init(struct virtio *v, const struct virtio_ops *ops, void *arg,
 void
 virtio_fini(struct virtio *v)
 {
+	pci_remove(&v->v_pci);
 	pthread_cond_destroy(&v->v_reset_done);
 	pthread_mutex_destroy(&v->v_lock);
 }
