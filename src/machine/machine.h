@@ -63,9 +63,10 @@ struct machine;
 int	machine_new(struct machine **, const struct machine_config *,
 	    struct err *);
 /* Runs the machine on threads of its own and the loop on this one, until it
- * ends. *value for MACHINE_EXIT_PORT. */
+ * ends. *value for MACHINE_EXIT_PORT. Once for each machine. */
 enum machine_end machine_run(struct machine *, uint32_t *value, struct err *);
-/* Ends machine_run() with MACHINE_STOPPED. Any thread. */
+/* Ends machine_run() with MACHINE_STOPPED. Any thread, also from a signal
+ * handler. */
 void	machine_stop(struct machine *);
 /* For sources of the caller's own: signals, a time limit. */
 struct loop *machine_loop(struct machine *);

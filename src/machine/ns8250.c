@@ -200,13 +200,14 @@ static void
 uart_input(void *arg, uint32_t events)
 {
 	struct ns8250 *n = arg;
-	uint8_t buf[256];
+	uint8_t buf[256], out[2];
 	unsigned room;
 	ssize_t got, i;
+	size_t len, j;
 
 	(void)events;
 	pthread_mutex_lock(&n->n_lock);
-	room = IN_SIZE - n->n_in_count;
+	room = (IN_SIZE - n->n_in_count) / 2;	/* a byte may become two */
 	if (room == 0) {
 		n->n_in_paused = true;
 		loop_fd_events(n->n_source, 0);
@@ -224,12 +225,16 @@ uart_input(void *arg, uint32_t events)
 		return;
 	}
 	for (i = 0; i < got; i++) {
+		out[0] = buf[i];
+		len = 1;
 		/* the filter may end the machine: no lock held */
-		if (n->n_config.nc_filter != NULL &&
-		    !n->n_config.nc_filter(n->n_config.nc_arg, buf[i]))
-			continue;
+		if (n->n_config.nc_filter != NULL)
+			len = n->n_config.nc_filter(n->n_config.nc_arg,
+			    buf[i], out);
 		pthread_mutex_lock(&n->n_lock);
-		n->n_in[(n->n_in_first + n->n_in_count++) % IN_SIZE] = buf[i];
+		for (j = 0; j < len && j < sizeof(out); j++)
+			n->n_in[(n->n_in_first + n->n_in_count++) %
+			    IN_SIZE] = out[j];
 		pthread_mutex_unlock(&n->n_lock);
 	}
 	pthread_mutex_lock(&n->n_lock);

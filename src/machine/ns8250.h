@@ -14,8 +14,8 @@ struct ns8250_config {
 	struct irq	 nc_irq;
 	struct loop	*nc_loop;	/* watches nc_in */
 	int		 nc_in, nc_out;	/* borrowed descriptors, -1: none */
-	/* sees each input byte first; false swallows it */
-	bool		(*nc_filter)(void *arg, uint8_t byte);
+	/* what the guest gets for an input byte: 0 to 2 bytes; or NULL */
+	size_t		(*nc_filter)(void *arg, uint8_t byte, uint8_t out[2]);
 	void		*nc_arg;
 };
 

@@ -1,0 +1,553 @@
+/*
+ * The board: which devices the machine has and how their interrupt lines run.
+ * This file alone knows; everything else walks its table.
+ *
+ * 1. Rows are made top to bottom and ended bottom to top. A row's free is only
+ *    called after its new, which may have failed halfway.
+ * 2. IRQ n is pin n of the i8259 pair and of the IOAPIC, but for the timer,
+ *    which is pin 2 of the latter. PCI's lines are level-triggered.
+ *
+ * Threads: see board.h; wires may be moved by any thread.
+ */
+#include "machine/board.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/random.h>
+
+/* --- interrupt lines -------------------------------------------------------- */
+
+/* The lines of PCI slots 1, 2, ... in order; then again from the first. */
+static const uint8_t slot_line[] = { 10, 11, 5, 3, 6, 7, 12, 14, 15 };
+#define PCI_LINES	((uint16_t)(1u << 10 | 1u << 11 | 1u << 5 | 1u << 3 | \
+			1u << 6 | 1u << 7 | 1u << 12 | 1u << 14 | 1u << 15))
+
+unsigned
+board_slot_line(unsigned slot)
+{
+	return (slot_line[(slot - 1) % sizeof(slot_line)]);
+}
+
+static void
+wire_set(void *arg, unsigned unused, int level)
+{
+	struct wire *w = arg;
+	struct machine *m = w->w_machine;
+	uint32_t *line = &m->m_line[w->w_line], old;
+	struct vmm_irqline_params vil;
+
+	(void)unused;
+	pthread_mutex_lock(&m->m_wire_lock);
+	old = *line;
+	if (level)
+		*line |= w->w_bit;
+	else
+		*line &= ~w->w_bit;
+	if ((old != 0) != (*line != 0)) {
+		i8259_set(m->m_pic, w->w_line, *line != 0);
+		vil.vil_vm_id = m->m_id;
+		vil.vil_line = w->w_line == IRQ_TIMER ? 2 : w->w_line;
+		vil.vil_level = *line != 0;
+		if (m->m_id != 0)
+			(void)vmm_ioctl(m->m_vmm, VMM_IOC_IRQLINE, &vil);
+	}
+	pthread_mutex_unlock(&m->m_wire_lock);
+}
+
+/* A new end of a line. */
+static struct irq
+board_irq(struct machine *m, unsigned line)
+{
+	struct wire *w;
+
+	assert(m->m_nwires < BOARD_WIRES && line < BOARD_LINES);
+	w = &m->m_wire[m->m_nwires];
+	*w = (struct wire){ .w_machine = m, .w_line = line,
+		.w_bit = 1u << m->m_nwires };
+	m->m_nwires++;
+	return ((struct irq){ .i_set = wire_set, .i_arg = w,
+	    .i_line = line });
+}
+
+/* The line of the next PCI slot. */
+static struct irq
+board_slot_irq(struct machine *m)
+{
+	return (board_irq(m, board_slot_line(++m->m_nslots)));
+}
+
+/* The i8259's INTR output: the monitor gets the VCPU to ask for the vector. */
+static void
+board_intr(void *arg, int level)
+{
+	struct machine *m = arg;
+	struct vm_intr_params vip = { .vip_vm_id = m->m_id,
+		.vip_vcpu_id = 0, .vip_intr = (uint16_t)level };
+
+	if (m->m_id != 0)
+		(void)vmm_ioctl(m->m_vmm, VMM_IOC_INTR, &vip);
+}
+
+/* --- requests of chips ------------------------------------------------------ */
+
+static void
+board_power_reset(void *arg)
+{
+	run_request(arg, REQUEST_RESET);
+}
+
+static void
+board_power_off(void *arg)
+{
+	run_request(arg, REQUEST_OFF);
+}
+
+static struct power
+board_power(struct machine *m)
+{
+	return ((struct power){ .pw_reset = board_power_reset,
+	    .pw_off = board_power_off, .pw_arg = m });
+}
+
+/* --- the devices ------------------------------------------------------------ */
+
+/* For a chip whose constructor says NULL and errno. */
+static int
+made(const void *chip, const char *name, struct err *err)
+{
+	return (chip != NULL ? 0 : err_sys(err, "cannot make the %s", name));
+}
+
+static int
+buses_new(struct machine *m, struct err *err)
+{
+	m->m_ports = bus_new();
+	m->m_mmio = bus_new();
+	return (made(m->m_ports != NULL ? m->m_mmio : NULL, "buses", err));
+}
+
+static void
+buses_free(struct machine *m)
+{
+	bus_free(m->m_ports);
+	bus_free(m->m_mmio);
+}
+
+static int
+pic_new(struct machine *m, struct err *err)
+{
+	m->m_pic = i8259_new(m->m_ports, board_intr, m);
+	return (made(m->m_pic, "i8259", err));
+}
+
+static void
+pic_reset(struct machine *m)
+{
+	i8259_reset(m->m_pic);
+	i8259_set_elcr(m->m_pic, PCI_LINES | 1u << IRQ_SCI);
+}
+
+static void
+pic_free(struct machine *m)
+{
+	i8259_free(m->m_pic);
+}
+
+static int
+pit_new(struct machine *m, struct err *err)
+{
+	struct irq irq = board_irq(m, IRQ_TIMER);
+
+	m->m_pit = i8253_new(m->m_ports, &m->m_clock, &irq);
+	return (made(m->m_pit, "i8253", err));
+}
+
+static void
+pit_reset(struct machine *m)
+{
+	i8253_reset(m->m_pit);
+}
+
+static void
+pit_free(struct machine *m)
+{
+	i8253_free(m->m_pit);
+}
+
+static int
+rtc_new(struct machine *m, struct err *err)
+{
+	struct irq irq = board_irq(m, IRQ_RTC);
+	const struct guest_memory *gm = &m->m_memory;
+
+	m->m_rtc = mc146818_new(m->m_ports, &m->m_clock, &irq,
+	    gm->gm_range[0].size,
+	    gm->gm_nranges > 1 ? gm->gm_range[1].size : 0);
+	return (made(m->m_rtc, "mc146818", err));
+}
+
+static void
+rtc_reset(struct machine *m)
+{
+	mc146818_reset(m->m_rtc);
+}
+
+static void
+rtc_free(struct machine *m)
+{
+	mc146818_free(m->m_rtc);
+}
+
+static int
+com1_new(struct machine *m, struct err *err)
+{
+	const struct machine_config *mc = &m->m_config;
+	struct ns8250_config nc = {
+		.nc_base = 0x3f8,
+		.nc_irq = board_irq(m, IRQ_COM1),
+		.nc_loop = m->m_loop,
+		.nc_in = mc->mc_console_in,
+		.nc_out = mc->mc_console_out,
+		.nc_filter = mc->mc_console_filter,
+		.nc_arg = mc->mc_console_arg
+	};
+
+	m->m_com1 = ns8250_new(m->m_ports, &nc);
+	return (made(m->m_com1, "ns8250", err));
+}
+
+static void
+com1_reset(struct machine *m)
+{
+	ns8250_reset(m->m_com1);
+}
+
+static void
+com1_free(struct machine *m)
+{
+	ns8250_free(m->m_com1);
+}
+
+static int
+kbc_new(struct machine *m, struct err *err)
+{
+	struct power power = board_power(m);
+
+	m->m_kbc = i8042_new(m->m_ports, &power);
+	return (made(m->m_kbc, "i8042", err));
+}
+
+static void
+kbc_reset(struct machine *m)
+{
+	i8042_reset(m->m_kbc);
+}
+
+static void
+kbc_free(struct machine *m)
+{
+	i8042_free(m->m_kbc);
+}
+
+static int
+resets_new(struct machine *m, struct err *err)
+{
+	struct power power = board_power(m);
+
+	m->m_reset = reset_new(m->m_ports, &power);
+	return (made(m->m_reset, "reset ports", err));
+}
+
+static void
+resets_reset(struct machine *m)
+{
+	reset_reset(m->m_reset);
+}
+
+static void
+resets_free(struct machine *m)
+{
+	reset_free(m->m_reset);
+}
+
+static int
+pm_new(struct machine *m, struct err *err)
+{
+	struct irq sci = board_irq(m, IRQ_SCI);
+	struct power power = board_power(m);
+
+	m->m_pm = acpi_pm_new(m->m_ports, &m->m_clock, &sci, &power);
+	return (made(m->m_pm, "ACPI registers", err));
+}
+
+static void
+pm_reset(struct machine *m)
+{
+	acpi_pm_reset(m->m_pm);
+}
+
+static void
+pm_free(struct machine *m)
+{
+	acpi_pm_free(m->m_pm);
+}
+
+static int
+pcibus_new(struct machine *m, struct err *err)
+{
+	m->m_pci = pci_new(m->m_ports, m->m_mmio);
+	if (m->m_pci != NULL)
+		pci_set_reset(m->m_pci, reset_window(m->m_reset));
+	return (made(m->m_pci, "PCI bus", err));
+}
+
+static void
+pcibus_reset(struct machine *m)
+{
+	pci_reset(m->m_pci);
+}
+
+static void
+pcibus_free(struct machine *m)
+{
+	pci_free(m->m_pci);
+}
+
+/* --exit-port: what the guest writes there ends the machine. */
+static void
+exit_port_write(void *arg, uint64_t offset, unsigned size, uint64_t value)
+{
+	struct machine *m = arg;
+
+	(void)size;
+	if (offset != 0)	/* the window is only there for its width */
+		return;
+	atomic_store(&m->m_exit_value, (unsigned)value);
+	run_request(m, REQUEST_EXIT);
+}
+
+static uint64_t
+exit_port_read(void *arg, uint64_t offset, unsigned size)
+{
+	(void)arg;
+	(void)offset;
+	(void)size;
+	return (UINT64_MAX);
+}
+
+static int
+exit_port_new(struct machine *m, struct err *err)
+{
+	const int port = m->m_config.mc_exit_port;
+
+	if (port < 0)
+		return (0);
+	m->m_exit_window = (struct window){ .w_base = (uint64_t)port,
+		.w_size = port <= 0xfffc ? 4 : 0x10000 - (uint64_t)port,
+		.w_read = exit_port_read, .w_write = exit_port_write,
+		.w_arg = m, .w_name = "exit port" };
+	/* four ports wide for OUT of EAX, or as wide as the place allows */
+	while (m->m_exit_window.w_size > 0 &&
+	    bus_add(m->m_ports, &m->m_exit_window) != 0)
+		m->m_exit_window.w_size--;
+	if (m->m_exit_window.w_size == 0)
+		return (err_set(err, "port 0x%x belongs to a device; choose "
+		    "another --exit-port, for instance 0xf4", port));
+	return (0);
+}
+
+static void
+exit_port_free(struct machine *m)
+{
+	if (m->m_config.mc_exit_port >= 0)
+		bus_remove(m->m_ports, &m->m_exit_window);
+}
+
+static int
+rng_new(struct machine *m, struct err *err)
+{
+	struct irq irq = board_slot_irq(m);
+
+	if (virtio_rng_new(&m->m_rng, &m->m_memory, m->m_pci, &irq) == -1)
+		return (err_sys(err, "cannot make the virtio-rng"));
+	return (0);
+}
+
+static void
+rng_reset(struct machine *m)
+{
+	virtio_rng_reset(m->m_rng);
+}
+
+static void
+rng_free(struct machine *m)
+{
+	virtio_rng_free(m->m_rng);
+}
+
+/* A MAC address of OpenBSD's vmd range, random in its last two bytes. */
+static void
+mac_choose(uint8_t mac[6])
+{
+	static const uint8_t none[6];
+	static const uint8_t range[4] = { 0xfe, 0xe1, 0xbb, 0xd1 };
+
+	if (memcmp(mac, none, sizeof(none)) != 0)
+		return;
+	memcpy(mac, range, sizeof(range));
+	if (getrandom(mac + 4, 2, GRND_NONBLOCK) != 2)
+		mac[4] = mac[5] = 1;
+}
+
+static int
+nics_new(struct machine *m, struct err *err)
+{
+	struct machine_nic *mn;
+	struct irq irq;
+	size_t i;
+
+	for (i = 0; i < m->m_config.mc_nnics; i++) {
+		mn = &m->m_config.mc_nic[i];
+		mac_choose(mn->mn_mac);
+		irq = board_slot_irq(m);
+		if (virtio_net_new(&m->m_net[i], m->m_loop, mn->mn_mac,
+		    &m->m_memory, m->m_pci, &irq) == -1)
+			return (err_sys(err, "cannot make the virtio-net"));
+		if (network_user_open(&m->m_network[i], m->m_loop,
+		    virtio_net_port(m->m_net[i]), mn->mn_forward,
+		    mn->mn_nforwards, err) == -1)
+			return (-1);
+		virtio_net_connect(m->m_net[i], m->m_network[i]);
+	}
+	return (0);
+}
+
+static void
+nics_reset(struct machine *m)
+{
+	size_t i;
+
+	for (i = 0; i < m->m_config.mc_nnics; i++)
+		virtio_net_reset(m->m_net[i]);
+}
+
+static void
+nics_free(struct machine *m)
+{
+	size_t i;
+
+	for (i = 0; i < m->m_config.mc_nnics; i++) {
+		if (m->m_network[i] != NULL)
+			network_close(m->m_network[i]);
+		virtio_net_free(m->m_net[i]);
+	}
+}
+
+static int
+disks_new(struct machine *m, struct err *err)
+{
+	struct irq irq;
+	size_t i;
+
+	for (i = 0; i < m->m_config.mc_ndisks; i++) {
+		if (disk_open(&m->m_disk[i], m->m_config.mc_disk[i], 0,
+		    err) == -1)
+			return (-1);
+		irq = board_slot_irq(m);
+		if (virtio_blk_new(&m->m_blk[i], m->m_disk[i], &m->m_memory,
+		    m->m_pci, &irq) == -1)
+			return (err_sys(err, "cannot make the virtio-blk"));
+	}
+	return (0);
+}
+
+static void
+disks_reset(struct machine *m)
+{
+	size_t i;
+
+	for (i = 0; i < m->m_config.mc_ndisks; i++)
+		virtio_blk_reset(m->m_blk[i]);
+}
+
+static void
+disks_free(struct machine *m)
+{
+	size_t i;
+
+	for (i = 0; i < m->m_config.mc_ndisks; i++) {
+		virtio_blk_free(m->m_blk[i]);
+		if (m->m_disk[i] != NULL)
+			disk_close(m->m_disk[i]);
+	}
+}
+
+/* After all devices have been reset: what firmware does to them. */
+static void
+firmware_reset(struct machine *m)
+{
+	pci_assign(m->m_pci);
+}
+
+/* --- the table -------------------------------------------------------------- */
+
+static const struct {
+	int	(*bd_new)(struct machine *, struct err *);
+	void	(*bd_reset)(struct machine *);
+	void	(*bd_free)(struct machine *);
+} board[] = {
+	{ buses_new,	NULL,		buses_free },
+	{ pic_new,	pic_reset,	pic_free },
+	{ pit_new,	pit_reset,	pit_free },	/* IRQ 0 */
+	{ rtc_new,	rtc_reset,	rtc_free },	/* IRQ 8 */
+	{ com1_new,	com1_reset,	com1_free },	/* IRQ 4 */
+	{ kbc_new,	kbc_reset,	kbc_free },
+	{ resets_new,	resets_reset,	resets_free },
+	{ pm_new,	pm_reset,	pm_free },	/* IRQ 9 */
+	{ pcibus_new,	pcibus_reset,	pcibus_free },
+	{ exit_port_new, NULL,		exit_port_free },
+	{ rng_new,	rng_reset,	rng_free },	/* slot 1 */
+	{ nics_new,	nics_reset,	nics_free },	/* then the NICs */
+	{ disks_new,	disks_reset,	disks_free },	/* then the disks */
+	{ NULL,		firmware_reset,	NULL },
+};
+#define BOARD_ROWS	(sizeof(board) / sizeof(board[0]))
+
+static void
+board_free_rows(struct machine *m, size_t rows)
+{
+	while (rows-- > 0)
+		if (board[rows].bd_free != NULL)
+			board[rows].bd_free(m);
+}
+
+int
+board_new(struct machine *m, struct err *err)
+{
+	size_t i;
+
+	for (i = 0; i < BOARD_ROWS; i++)
+		if (board[i].bd_new != NULL &&
+		    board[i].bd_new(m, err) == -1) {
+			board_free_rows(m, i + 1);
+			return (-1);
+		}
+	return (0);
+}
+
+void
+board_free(struct machine *m)
+{
+	board_free_rows(m, BOARD_ROWS);
+}
+
+void
+board_reset(struct machine *m)
+{
+	size_t i;
+
+	for (i = 0; i < BOARD_ROWS; i++)
+		if (board[i].bd_reset != NULL)
+			board[i].bd_reset(m);
+}

@@ -1,0 +1,127 @@
+/*
+ * The inside of struct machine: what board.c, memory.c, run.c and machine.c
+ * share. Chips do not see this.
+ *
+ * Locks, outermost first: a device's -> m_wire_lock -> the i8259's -> vmm.
+ * Members: [I] immutable while VCPUs run, [v] the VCPU thread's, [m] m_lock,
+ * [w] m_wire_lock, [a] atomic.
+ */
+#ifndef MACHINE_BOARD_H
+#define MACHINE_BOARD_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include <vmm.h>
+
+#include "machine/acpi.h"
+#include "machine/boot.h"
+#include "machine/clock.h"
+#include "machine/i8253.h"
+#include "machine/i8259.h"
+#include "machine/machine.h"
+#include "machine/mc146818.h"
+#include "machine/ns8250.h"
+#include "machine/pci.h"
+#include "machine/power.h"
+#include "machine/virtio_blk.h"
+#include "machine/virtio_net.h"
+#include "machine/virtio_rng.h"
+#include "network/network.h"
+#include "storage/disk.h"
+
+#define BOARD_LINES	16
+#define BOARD_WIRES	32
+
+#define IRQ_TIMER	0
+#define IRQ_COM1	4
+#define IRQ_SCI		9
+#define IRQ_RTC		8
+
+struct machine;
+
+/* One end of an interrupt line. A line is asserted while any end asserts it. */
+struct wire {
+	struct machine	*w_machine;
+	unsigned	 w_line;
+	uint32_t	 w_bit;
+};
+
+/* What the machine has been asked to do, m_request. */
+#define REQUEST_RESET	0x01
+#define REQUEST_OFF	0x02
+#define REQUEST_EXIT	0x04		/* the exit port; m_exit_value */
+#define REQUEST_STOP	0x08
+
+struct machine {
+	struct machine_config m_config;	/* [I] */
+	struct loop	*m_loop;	/* [I] */
+	struct clock	 m_clock;	/* [I] */
+
+	/* vmm(4) [I] */
+	int		 m_vmm;
+	uint32_t	 m_id;		/* 0: no VM yet */
+	pthread_t	 m_thread;
+	bool		 m_ran;		/* m_thread is there */
+	bool		 m_made;	/* the board is complete */
+
+	/* memory [I] */
+	void		*m_map;		/* with its guard pages */
+	size_t		 m_map_size;
+	struct guest_memory m_memory;
+	struct memmap	 m_memmap[8];
+	unsigned	 m_nmemmap;
+
+	/* interrupt lines */
+	pthread_mutex_t	 m_wire_lock;
+	uint32_t	 m_line[BOARD_LINES];	/* [w] wires asserting it */
+	struct wire	 m_wire[BOARD_WIRES];	/* [I] */
+	unsigned	 m_nwires;		/* [I] */
+
+	/* devices [I], in the order of board.c's table */
+	struct bus	*m_ports, *m_mmio;
+	struct i8259	*m_pic;
+	struct i8253	*m_pit;
+	struct mc146818	*m_rtc;
+	struct ns8250	*m_com1;
+	struct i8042	*m_kbc;
+	struct reset	*m_reset;
+	struct acpi_pm	*m_pm;
+	struct window	 m_exit_window;
+	struct pci	*m_pci;
+	unsigned	 m_nslots;	/* PCI slots given out */
+	struct virtio_rng *m_rng;
+	struct virtio_net *m_net[MACHINE_NICS_MAX];
+	struct network	*m_network[MACHINE_NICS_MAX];
+	struct disk	*m_disk[MACHINE_DISKS_MAX];
+	struct virtio_blk *m_blk[MACHINE_DISKS_MAX];
+
+	/* running */
+	atomic_uint	 m_request;	/* [a] REQUEST_* */
+	atomic_uint	 m_exit_value;	/* [a] */
+	struct vmm_exit	 m_exit;	/* [v] */
+	struct vm_run_params m_run;	/* [v] */
+	enum machine_end m_end;		/* [v], then the loop's */
+	struct err	 m_err;		/* [v], then the loop's */
+};
+
+/* memory.c */
+int	memory_new(struct machine *, struct err *);
+void	memory_free(struct machine *);
+/* All zero again. No VCPU runs. */
+void	memory_clear(struct machine *);
+
+/* board.c: makes, resets and ends all devices, by its table. */
+int	board_new(struct machine *, struct err *);
+void	board_free(struct machine *);
+/* Power-on state of everything but the CPU, which boot_load() decides. */
+void	board_reset(struct machine *);
+/* GSI of PCI slot n (from 1). */
+unsigned board_slot_line(unsigned slot);
+
+/* run.c: the VCPU thread; arg is the machine. */
+void	*run_vcpu_thread(void *);
+/* Notes a request and gets the VCPU to look at it. Any thread. */
+void	run_request(struct machine *, unsigned);
+
+#endif

@@ -1,0 +1,202 @@
+/*
+ * The life of a virtual PC: a VM of vmm(4), its memory, its board, its threads.
+ *
+ * Threads: machine_new(), machine_run() and machine_free() are called by one
+ * thread, whose signals stay its own: all threads made here block them.
+ */
+#include "machine/machine.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "machine/board.h"
+
+#define DRAIN_STALL_MS	1000
+
+static void
+copy_name(char *to, size_t size, const char *from)
+{
+	size_t len = strnlen(from, size - 1);
+
+	memcpy(to, from, len);
+	to[len] = '\0';
+}
+
+static int
+vm_engine(struct machine *m, struct err *err)
+{
+	struct vmm_engine_params ve = { .ve_name = "" };
+	const char *name = m->m_config.mc_engine;
+
+	if (name == NULL || strcmp(name, "auto") == 0)
+		return (0);
+	copy_name(ve.ve_name, sizeof(ve.ve_name), name);
+	if (vmm_ioctl(m->m_vmm, VMM_IOC_ENGINE, &ve) == 0)
+		return (0);
+	if (errno == EINVAL)
+		return (err_set(err, "there is no engine \"%s\"; use "
+		    "--engine auto or soft", name));
+	if (errno == ENODEV)
+		return (err_set(err, "the engine \"%s\" does not work here: "
+		    "%s; use --engine auto", name, ve.ve_why));
+	return (err_sys(err, "cannot use the engine \"%s\"", name));
+}
+
+/* The VM itself, with its extensions. */
+static int
+vm_new(struct machine *m, struct err *err)
+{
+	struct vm_create_params vcp = { .vcp_ncpus = 1 };
+	struct vmm_enable_params ven;
+	const struct guest_memory *gm = &m->m_memory;
+	unsigned i;
+
+	if ((m->m_vmm = vmm_open()) == -1)
+		return (err_sys(err, "no CPU engine works on this host"));
+	if (vm_engine(m, err) == -1)
+		return (-1);
+	vcp.vcp_nmemranges = gm->gm_nranges;
+	for (i = 0; i < gm->gm_nranges; i++) {
+		vcp.vcp_memranges[i].vmr_gpa = gm->gm_range[i].gpa;
+		vcp.vcp_memranges[i].vmr_va =
+		    (vaddr_t)gm->gm_range[i].host;
+		vcp.vcp_memranges[i].vmr_size = gm->gm_range[i].size;
+	}
+	vcp.vcp_ndisks = m->m_config.mc_ndisks;
+	for (i = 0; i < m->m_config.mc_ndisks; i++)
+		copy_name(vcp.vcp_disks[i], sizeof(vcp.vcp_disks[i]),
+		    m->m_config.mc_disk[i]);
+	vcp.vcp_nnics = m->m_config.mc_nnics;
+	copy_name(vcp.vcp_name, sizeof(vcp.vcp_name), m->m_config.mc_name);
+	copy_name(vcp.vcp_kernel, sizeof(vcp.vcp_kernel),
+	    m->m_config.mc_kernel);
+	if (vmm_ioctl(m->m_vmm, VMM_IOC_CREATE, &vcp) == -1)
+		return (err_sys(err, "cannot create the VM"));
+	m->m_id = vcp.vcp_id;
+	ven.ven_vm_id = m->m_id;
+	ven.ven_caps = VMM_CAP_ALL_PORTS | VMM_CAP_MMIO | VMM_CAP_APIC |
+	    VMM_CAP_WRITTEN | VMM_CAP_NOREGS;
+	if (vmm_ioctl(m->m_vmm, VMM_IOC_ENABLE, &ven) == -1)
+		return (err_sys(err, "cannot enable the VM's extensions"));
+	return (0);
+}
+
+static int
+machine_make(struct machine *m, struct err *err)
+{
+	if (memory_new(m, err) == -1)
+		return (-1);
+	if ((m->m_loop = loop_new()) == NULL)
+		return (err_sys(err, "cannot make an event loop"));
+	m->m_clock = clock_host(m->m_loop);
+	if (vm_new(m, err) == -1 || board_new(m, err) == -1)
+		return (-1);
+	m->m_made = true;
+	return (0);
+}
+
+int
+machine_new(struct machine **mp, const struct machine_config *mc,
+    struct err *err)
+{
+	struct machine *m;
+	sigset_t all, old;
+	int ret;
+
+	if ((m = calloc(1, sizeof(*m))) == NULL)
+		return (err_sys(err, "cannot make a machine"));
+	m->m_config = *mc;
+	if (m->m_config.mc_append == NULL)
+		m->m_config.mc_append = "";
+	if (m->m_config.mc_name == NULL)
+		m->m_config.mc_name = "vm";
+	m->m_vmm = -1;
+	pthread_mutex_init(&m->m_wire_lock, NULL);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	ret = machine_make(m, err);
+	if (ret == 0)
+		*mp = m;
+	else
+		machine_free(m);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return (ret);
+}
+
+enum machine_end
+machine_run(struct machine *m, uint32_t *value, struct err *err)
+{
+	sigset_t all, old;
+	int error;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	/* set before the thread runs: nobody else reads it until then */
+	m->m_ran = true;
+	error = pthread_create(&m->m_thread, NULL, run_vcpu_thread, m);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (error != 0) {
+		m->m_ran = false;
+		errno = error;
+		err_sys(err, "cannot start the VCPU's thread");
+		return (MACHINE_ERROR);
+	}
+	error = loop_run(m->m_loop) == -1 ? errno : 0;
+	/* the VCPU ended, somebody stopped us, or the host failed */
+	run_request(m, REQUEST_STOP);
+	pthread_join(m->m_thread, NULL);
+	m->m_ran = false;
+	(void)ns8250_drain(m->m_com1, DRAIN_STALL_MS);
+	if (error != 0) {
+		errno = error;
+		err_sys(err, "the event loop failed");
+		return (MACHINE_ERROR);
+	}
+	if (value != NULL)
+		*value = atomic_load(&m->m_exit_value);
+	if (m->m_end == MACHINE_ERROR && err != NULL)
+		*err = m->m_err;
+	return (m->m_end);
+}
+
+void
+machine_stop(struct machine *m)
+{
+	loop_stop(m->m_loop);
+}
+
+struct loop *
+machine_loop(struct machine *m)
+{
+	return (m->m_loop);
+}
+
+uint32_t
+machine_vm_id(const struct machine *m)
+{
+	return (m->m_id);
+}
+
+void
+machine_free(struct machine *m)
+{
+	struct vm_terminate_params vtp;
+
+	if (m == NULL)
+		return;
+	if (m->m_made)
+		board_free(m);
+	if (m->m_id != 0) {
+		vtp.vtp_vm_id = m->m_id;
+		(void)vmm_ioctl(m->m_vmm, VMM_IOC_TERM, &vtp);
+	}
+	if (m->m_vmm != -1)
+		vmm_close(m->m_vmm);
+	loop_free(m->m_loop);
+	memory_free(m);
+	pthread_mutex_destroy(&m->m_wire_lock);
+	free(m);
+}

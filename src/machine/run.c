@@ -1,0 +1,239 @@
+/*
+ * Running the VCPU: RUN, then the exit's row in the table at the end, again
+ * and again; and what chips and the user asked of the machine in between.
+ *
+ * 1. One thread owns the VCPU from machine_run() on. Everything that needs a
+ *    standing machine (reset, end) is done on it, between two RUNs.
+ * 2. A request is a bit in m_request, set by anybody, who then kicks the VCPU.
+ *    Bits are only cleared here.
+ * 3. A vector is taken from the i8259 only right before a RUN whose
+ *    predecessor said irqready, so that none is lost (vmm(4)).
+ */
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "machine/board.h"
+
+#define NO_IRQ		0xffff
+
+/* What an exit handler wants next. */
+enum next { NEXT_RUN, NEXT_END };
+
+static enum next
+end(struct machine *m, enum machine_end how)
+{
+	m->m_end = how;
+	return (NEXT_END);
+}
+
+void
+run_request(struct machine *m, unsigned request)
+{
+	struct vmm_kick_params vk = { .vk_vm_id = m->m_id };
+
+	atomic_fetch_or(&m->m_request, request);
+	if (m->m_id != 0)
+		(void)vmm_ioctl(m->m_vmm, VMM_IOC_KICK, &vk);
+}
+
+/*
+ * The machine made anew in place: memory, devices, kernel, CPU.
+ */
+static enum next
+power_on(struct machine *m)
+{
+	struct acpi_config ac = {
+		.ac_ncpus = 1, .ac_nslots = m->m_nslots,
+		.ac_slot_line = board_slot_line, .ac_sci = IRQ_SCI
+	};
+	struct boot boot = {
+		.b_memory = &m->m_memory,
+		.b_kernel = m->m_config.mc_kernel,
+		.b_initrd = m->m_config.mc_initrd,
+		.b_ninitrds = m->m_config.mc_ninitrds,
+		.b_append = m->m_config.mc_append,
+		.b_map = m->m_memmap,
+		.b_nmap = m->m_nmemmap
+	};
+	struct vm_resetcpu_params vrp = { .vrp_vm_id = m->m_id };
+
+	board_reset(m);
+	memory_clear(m);
+	boot.b_rsdp = acpi_write(&ac, &m->m_memory);
+	if (boot_load(&boot, &m->m_err) == -1)
+		return (end(m, MACHINE_ERROR));
+	gpa_written(&m->m_memory, 0, m->m_memory.gm_range[0].size);
+	vrp.vrp_init_state = boot.b_regs;
+	if (vmm_ioctl(m->m_vmm, VMM_IOC_RESETCPU, &vrp) == -1) {
+		err_sys(&m->m_err, "cannot reset the CPU");
+		return (end(m, MACHINE_ERROR));
+	}
+	m->m_run.vrp_irqready = 0;
+	m->m_run.vrp_continue = 0;
+	return (NEXT_RUN);
+}
+
+static enum next
+reset(struct machine *m, enum machine_end how)
+{
+	atomic_fetch_and(&m->m_request, ~REQUEST_RESET);
+	if (m->m_config.mc_no_reboot)
+		return (end(m, how));
+	log_info("%s: reset", m->m_config.mc_name);
+	return (power_on(m));
+}
+
+/* Carries out what was asked for; the strongest wish first. */
+static enum next
+requests(struct machine *m)
+{
+	unsigned request = atomic_load(&m->m_request);
+
+	if (request & REQUEST_EXIT)
+		return (end(m, MACHINE_EXIT_PORT));
+	if (request & REQUEST_OFF)
+		return (end(m, MACHINE_POWEROFF));
+	if (request & REQUEST_STOP)
+		return (end(m, MACHINE_STOPPED));
+	if (request & REQUEST_RESET)
+		return (reset(m, MACHINE_RESET));
+	return (NEXT_RUN);
+}
+
+/* --- exits ------------------------------------------------------------------ */
+
+static enum next
+exit_io(struct machine *m)
+{
+	struct vm_exit_inout *vei = &m->m_exit.vx_exit.vei;
+
+	if (vei->vei_dir == VEI_DIR_IN) {
+		vei->vei_data = (uint32_t)bus_read(m->m_ports, vei->vei_port,
+		    vei->vei_size);
+		m->m_run.vrp_continue = 1;
+	} else
+		bus_write(m->m_ports, vei->vei_port, vei->vei_size,
+		    vei->vei_data);
+	return (NEXT_RUN);
+}
+
+static enum next
+exit_memory(struct machine *m)
+{
+	struct vmm_exit *vx = &m->m_exit;
+
+	if (vx->vx_exit.vee.vee_fault_type != VEE_FAULT_MMIO) {
+		err_set(&m->m_err, "access to protected memory at 0x%llx",
+		    (unsigned long long)vx->vx_mmio_gpa);
+		return (end(m, MACHINE_ERROR));
+	}
+	if (vx->vx_mmio_dir == VEI_DIR_IN) {
+		vx->vx_mmio_data = bus_read(m->m_mmio, vx->vx_mmio_gpa,
+		    vx->vx_mmio_size);
+		m->m_run.vrp_continue = 1;
+	} else
+		bus_write(m->m_mmio, vx->vx_mmio_gpa, vx->vx_mmio_size,
+		    vx->vx_mmio_data);
+	return (NEXT_RUN);
+}
+
+/* Only comes out of RUN if nothing can ever wake the VCPU. */
+static enum next
+exit_hlt(struct machine *m)
+{
+	return (end(m, MACHINE_POWEROFF));
+}
+
+static enum next
+exit_triple_fault(struct machine *m)
+{
+	return (reset(m, MACHINE_CRASH));
+}
+
+static enum next
+exit_go_on(struct machine *m)
+{
+	(void)m;
+	return (NEXT_RUN);
+}
+
+static enum next
+exit_terminated(struct machine *m)
+{
+	return (end(m, MACHINE_TERMINATED));
+}
+
+static enum next
+exit_unknown(struct machine *m)
+{
+	err_set(&m->m_err, "the VCPU left with reason %u, which is unknown",
+	    m->m_run.vrp_exit_reason);
+	return (end(m, MACHINE_ERROR));
+}
+
+static enum next	exit_handle(struct machine *);
+
+/* --- the thread ------------------------------------------------------------- */
+
+static enum next
+run_once(struct machine *m)
+{
+	struct vm_run_params *vrp = &m->m_run;
+
+	vrp->vrp_irq = NO_IRQ;
+	if (vrp->vrp_irqready && i8259_pending(m->m_pic))
+		vrp->vrp_irq = i8259_ack(m->m_pic);
+	if (vmm_ioctl(m->m_vmm, VMM_IOC_RUN, vrp) == -1) {
+		if (errno == ENOENT)	/* ended from elsewhere, and gone */
+			return (end(m, MACHINE_TERMINATED));
+		err_sys(&m->m_err, "the VCPU cannot go on");
+		return (end(m, MACHINE_ERROR));
+	}
+	vrp->vrp_continue = 0;
+	return (exit_handle(m));
+}
+
+void *
+run_vcpu_thread(void *arg)
+{
+	struct machine *m = arg;
+	enum next next;
+
+	m->m_run = (struct vm_run_params){ .vrp_vm_id = m->m_id,
+		.vrp_exit = &m->m_exit.vx_exit };
+	next = power_on(m);
+	while (next == NEXT_RUN) {
+		if (atomic_load(&m->m_request) != 0)
+			next = requests(m);
+		else
+			next = run_once(m);
+	}
+	loop_stop(m->m_loop);
+	return (NULL);
+}
+
+static const struct {
+	uint16_t	reason;
+	enum next	(*handle)(struct machine *);
+} exits[] = {
+	{ VMX_EXIT_IO,			exit_io },
+	{ VMX_EXIT_EPT_VIOLATION,	exit_memory },
+	{ VMX_EXIT_INT_WINDOW,		exit_go_on },	/* vrp_irqready is 1 */
+	{ VM_EXIT_NONE,			exit_go_on },	/* kicked */
+	{ VMX_EXIT_HLT,			exit_hlt },
+	{ VMX_EXIT_TRIPLE_FAULT,	exit_triple_fault },
+	{ VM_EXIT_TERMINATED,		exit_terminated },
+};
+
+static enum next
+exit_handle(struct machine *m)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(exits) / sizeof(exits[0]); i++)
+		if (exits[i].reason == m->m_run.vrp_exit_reason)
+			return (exits[i].handle(m));
+	return (exit_unknown(m));
+}
