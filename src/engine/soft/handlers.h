@@ -160,7 +160,7 @@ insn_fn insn_aaa, insn_aas, insn_aad, insn_aam, insn_daa, insn_das;
 VARIANTS(rdrand);
 VARIANTS(rdseed);
 insn_fn insn_bound, insn_lahf, insn_sahf, insn_clc, insn_stc, insn_cmc,
-    insn_cld, insn_std, insn_nop, insn_pause, insn_fence, insn_clflush,
+    insn_cld, insn_std, insn_salc, insn_nop, insn_fence, insn_clflush,
     insn_ud;
 
 /* segments and far transfers */

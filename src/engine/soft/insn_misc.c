@@ -56,6 +56,13 @@ insn_std(struct cpu *c, const struct insn *i)
 	c->c_rflags |= FL_DF;
 }
 
+/* AL by CF: not in the manuals, but in every CPU outside 64-bit code. */
+void
+insn_salc(struct cpu *c, const struct insn *i)
+{
+	reg_set_b(c, i, RAX, c->c_rflags & FL_CF ? 0xff : 0);
+}
+
 /* A signed index against the two signed bounds in memory. */
 void
 insn_bound(struct cpu *c, const struct insn *i)
@@ -105,14 +112,6 @@ insn_nop(struct cpu *c, const struct insn *i)
 {
 	(void)c;
 	(void)i;
-}
-
-void
-insn_pause(struct cpu *c, const struct insn *i)
-{
-	(void)c;
-	(void)i;
-	__builtin_ia32_pause();
 }
 
 /* LFENCE, MFENCE, SFENCE: guest accesses are host accesses. */

@@ -175,11 +175,12 @@ static const struct opcode sreg_8e[8] = {
 	MOV_TO, [2] = MOV_TO, MOV_TO, MOV_TO, MOV_TO,
 };
 
-/* 90 is XCHG AX,AX; without REX.B it is NOP, and PAUSE with F3. */
+/* 90 exchanges rAX with itself, which does nothing: NOP, and PAUSE with F3.
+ * With REX.B it is XCHG, F3 or not. */
 static const struct opcode pfx_90[4] = {
 	[PFX_NONE] = { N("xchg"), V(insn_xchg_a_r) },
 	[PFX_66] = { N("xchg"), V(insn_xchg_a_r) },
-	[PFX_F3] = { N("pause"), X(insn_pause) },
+	[PFX_F3] = { N("pause"), V(insn_xchg_a_r) },
 	[PFX_F2] = { N("xchg"), V(insn_xchg_a_r) },
 };
 
@@ -349,6 +350,7 @@ const struct opcode optab_onebyte[256] = {
 	    FLAGS(0, ALL, FL_OF | AF | CF) },
 	[0xd5] = { N("aad"), X(insn_aad), .o_imm = IMM_B, RULES(O_NO64),
 	    FLAGS(0, ALL, FL_OF | AF | CF) },
+	[0xd6] = { N("salc"), X(insn_salc), RULES(O_NO64), FLAGS(CF, 0, 0) },
 	[0xd7] = { N("xlat"), X(insn_xlat), .o_size = OS_B },
 
 	[0xe0] = { N("loopne"), X(insn_loopne), .o_size = OS_BRANCH,
