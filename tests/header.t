@@ -2,7 +2,7 @@
 # The public headers compile as the only include, without a warning, with both
 # compilers and in every language version that a client may use.
 set -u
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 n=0
@@ -19,6 +19,7 @@ check() {	# name, command...
 		status=1
 	fi
 }
+# shellcheck disable=SC2317,SC2329 # called by check
 must_fail() {
 	! "$@"
 }

@@ -30,7 +30,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "machine/vmmvar.h"
+#include <machine/vmmvar.h>
 
 struct engine_vm;
 struct engine_vcpu;

@@ -1,3 +1,6 @@
+/*
+ * What the APIC tests share; see apic_fixture.h.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -20,7 +20,7 @@ cleanup() {
 }
 trap cleanup EXIT
 
-# ok STATUS NAME: a test that passes if STATUS is 0.
+# ok STATUS NAME [LOG]: a test that passes if STATUS is 0, else shows LOG.
 ok() {
 	tests=$((tests + 1))
 	if [ "$1" = 0 ]; then
@@ -28,6 +28,7 @@ ok() {
 	else
 		echo "not ok $tests - $2"
 		failed=$((failed + 1))
+		[ -z "${3-}" ] || diag "$(cat "$3")"
 	fi
 }
 
