@@ -34,6 +34,9 @@
 #include "network/backend.h"
 
 #define USER_HELD_MAX	1024
+#define USER_ETHERNET	14	/* bytes of an Ethernet header */
+#define USER_TYPE_IPV4	0x0800
+#define USER_TYPE_ARP	0x0806
 #define NS_PER_MS	1000000ULL
 
 struct user;
@@ -423,11 +426,36 @@ user_close(struct network *network)
 	free(u);
 }
 
+/*
+ * What of the guest's frames libslirp gets to see: ARP and whole IPv4 packets.
+ * Its reassembly (4.7) follows pointers that fragments have overwritten, so
+ * fragments are not for it.
+ */
+static bool
+user_accepts(const uint8_t *frame, size_t len)
+{
+	const uint8_t *ip = frame + USER_ETHERNET;
+	unsigned type = (unsigned)frame[12] << 8 | frame[13];
+
+	if (type == USER_TYPE_ARP)
+		return (true);
+	if (type != USER_TYPE_IPV4 || len < USER_ETHERNET + 20)
+		return (false);
+	/* more fragments, or not the first (RFC 791, 3.1) */
+	if ((ip[6] & 0x3f) != 0 || ip[7] != 0) {
+		LOG_GUEST("network: the guest's IP fragments are dropped");
+		return (false);
+	}
+	return (true);
+}
+
 static void
 user_send(struct network *network, const void *frame, size_t len)
 {
 	struct user *u = (struct user *)network;
 
+	if (!user_accepts(frame, len))
+		return;
 	slirp_input(u->u_slirp, frame, (int)len);
 	loop_timer_set(u->u_arm, 0);
 }
