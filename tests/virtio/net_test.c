@@ -1,0 +1,466 @@
+/*
+ * virtio-net between a driver and a network that is a test's: headers of all
+ * ages, merged receive buffers, what is dropped, flow control.
+ */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/loop.h"
+#include "machine/virtio_net.h"
+#include "network/backend.h"
+#include "../lib/virtdrv.h"
+
+#define F_MAC		(1ULL << 5)
+#define F_MRG		(1ULL << 15)
+#define F_STATUS	(1ULL << 16)
+
+static const uint8_t mac[6] = { 0x52, 0x54, 0x00, 1, 2, 3 };
+
+struct net {
+	struct network	 network;	/* first */
+	pthread_mutex_t	 lock;
+	unsigned	 sent, poked;
+	uint8_t		 last[NETWORK_FRAME_MAX];
+	size_t		 last_len;
+};
+
+struct fixture {
+	struct fake_pc	 pc;
+	struct virtio_net *card;
+	struct net	 net;
+	struct loop	*loop;
+	pthread_t	 thread;
+	struct drv	 d;
+	size_t		 header;
+	const struct network_port *port;
+	/* work for the loop's thread */
+	const uint8_t	*frame;
+	size_t		 len;
+	atomic_int	 answer;	/* -1: not yet */
+};
+
+static void
+net_send(struct network *network, const void *frame, size_t len)
+{
+	struct net *n = (struct net *)network;
+
+	pthread_mutex_lock(&n->lock);
+	memcpy(n->last, frame, len);
+	n->last_len = len;
+	n->sent++;
+	pthread_mutex_unlock(&n->lock);
+}
+
+static void
+net_poke(struct network *network)
+{
+	struct net *n = (struct net *)network;
+
+	pthread_mutex_lock(&n->lock);
+	n->poked++;
+	pthread_mutex_unlock(&n->lock);
+}
+
+static const struct network_ops net_ops = {
+	.no_send = net_send,
+	.no_poke = net_poke,
+};
+
+static unsigned
+counted(struct fixture *f, unsigned *what)
+{
+	unsigned n;
+
+	pthread_mutex_lock(&f->net.lock);
+	n = *what;
+	pthread_mutex_unlock(&f->net.lock);
+	return (n);
+}
+
+static void
+wait_count(struct fixture *f, unsigned *what, unsigned least)
+{
+	unsigned i;
+
+	for (i = 0; counted(f, what) < least; i++) {
+		assert_true(i < 100000);
+		usleep(100);
+	}
+}
+
+static void *
+run_loop(void *arg)
+{
+	loop_run(arg);
+	return (NULL);
+}
+
+static void
+begin(struct fixture *f, bool modern, uint64_t features)
+{
+	memset(f, 0, sizeof(*f));
+	fake_pc_new(&f->pc, 4 << 20);
+	pthread_mutex_init(&f->net.lock, NULL);
+	f->net.network.nw_ops = &net_ops;
+	assert_non_null(f->loop = loop_new());
+	assert_int_equal(virtio_net_new(&f->card, f->loop, mac, &f->pc.gm,
+	    f->pc.pci, &f->pc.irq), 0);
+	f->port = virtio_net_port(f->card);
+	virtio_net_connect(f->card, &f->net.network);
+	fake_pc_start(&f->pc);
+	assert_int_equal(pthread_create(&f->thread, NULL, run_loop, f->loop),
+	    0);
+	drv_attach(&f->d, &f->pc, 1, modern);
+	drv_up(&f->d, features, 2);
+	f->header = modern || (features & F_MRG) ? 12 : 10;
+}
+
+static void
+end(struct fixture *f)
+{
+	loop_stop(f->loop);
+	pthread_join(f->thread, NULL);
+	assert_true(fake_pc_check(&f->pc));
+	pci_free(f->pc.pci);
+	f->pc.pci = NULL;
+	virtio_net_free(f->card);
+	loop_free(f->loop);
+	fake_pc_free(&f->pc);
+}
+
+static void
+give(void *arg)
+{
+	struct fixture *f = arg;
+
+	atomic_store(&f->answer, f->port->np_receive(f->port->np_arg, f->frame,
+	    f->len));
+}
+
+static void
+ask(void *arg)
+{
+	struct fixture *f = arg;
+
+	atomic_store(&f->answer, f->port->np_ready(f->port->np_arg));
+}
+
+static int
+on_loop(struct fixture *f, void (*fn)(void *))
+{
+	unsigned i;
+
+	atomic_store(&f->answer, -1);
+	assert_int_equal(loop_post(f->loop, fn, f), 0);
+	for (i = 0; atomic_load(&f->answer) == -1; i++) {
+		assert_true(i < 100000);
+		usleep(100);
+	}
+	return (atomic_load(&f->answer));
+}
+
+static bool
+receive(struct fixture *f, const uint8_t *frame, size_t len)
+{
+	f->frame = frame;
+	f->len = len;
+	return (on_loop(f, give));
+}
+
+static void
+fill(uint8_t *p, size_t len, unsigned start)
+{
+	while (len-- > 0)
+		*p++ = (uint8_t)(start++ * 7);
+}
+
+static void
+transmit(struct fixture *f, size_t len, uint32_t cut, uint8_t gso)
+{
+	uint8_t data[2000] = { 0 };
+	uint64_t at = pc_alloc(&f->pc, f->header + len, 1);
+	uint32_t total = (uint32_t)(f->header + len), done, n;
+	struct seg seg[200];
+	unsigned i = 0;
+	uint16_t head, got;
+
+	assert_true(total <= sizeof(data));
+	fill(data + f->header, len, (unsigned)len);
+	data[1] = gso;
+	pc_put(&f->pc, at, data, total);
+	for (done = 0; done < total; done += n) {
+		n = total - done < cut ? total - done : cut;
+		seg[i++] = (struct seg){ at + done, n, false };
+	}
+	head = drv_add(&f->d, 1, seg, i, false);
+	drv_kick(&f->d, 1);
+	assert_true(drv_get(&f->d, 1, &got, &n, true));
+	assert_int_equal(got, head);
+	assert_int_equal(n, 0);
+}
+
+static void
+transmits(bool modern, uint64_t features)
+{
+	static const uint32_t cuts[] = { 4000, 100, 13, 11 };
+	uint8_t data[2000];
+	struct fixture f;
+	unsigned i;
+
+	begin(&f, modern, features);
+	for (i = 0; i < 4; i++) {
+		transmit(&f, 60 + i * 400, cuts[i], 0);
+		wait_count(&f, &f.net.sent, i + 1);
+		assert_int_equal(f.net.last_len, 60 + i * 400);
+		fill(data, f.net.last_len, 60 + i * 400);
+		assert_memory_equal(f.net.last, data, f.net.last_len);
+	}
+	/* no frames: too short; asking for what was not agreed on */
+	transmit(&f, 13, 100, 0);
+	transmit(&f, 100, 100, 1);
+	transmit(&f, 14, 100, 0);
+	wait_count(&f, &f.net.sent, 5);
+	assert_int_equal(f.net.last_len, 14);
+	assert_false(drv_broken(&f.d));
+	end(&f);
+}
+
+static void
+test_transmit(void **state)
+{
+	(void)state;
+	transmits(false, 0);
+	transmits(false, F_MRG);
+	transmits(true, F_MRG | F_EVENT_IDX);
+	transmits(true, 0);
+}
+
+/* More at once than the loop takes in a row. */
+static void
+test_burst(void **state)
+{
+	struct fixture f;
+	struct seg seg;
+	unsigned i;
+	uint16_t head;
+
+	(void)state;
+	begin(&f, true, F_EVENT_IDX);
+	seg = (struct seg){ pc_alloc(&f.pc, 200, 1), 200, false };
+	for (i = 0; i < 256; i++)
+		drv_add(&f.d, 1, &seg, 1, false);
+	drv_kick(&f.d, 1);
+	for (i = 0; i < 256; i++)
+		assert_true(drv_get(&f.d, 1, &head, NULL, true));
+	wait_count(&f, &f.net.sent, 256);
+	end(&f);
+}
+
+static void
+receives(bool modern, uint64_t features)
+{
+	uint8_t frame[1514], buf[12];
+	struct fixture f;
+	uint64_t at[8];
+	struct seg seg[2];
+	uint32_t len;
+	unsigned i;
+	uint16_t head;
+
+	begin(&f, modern, features);
+	fill(frame, sizeof(frame), 3);
+	for (i = 0; i < 8; i++) {
+		at[i] = pc_alloc(&f.pc, 2000, 1);
+		pc_fill(&f.pc, at[i], 0xee, 2000);
+		/* the header apart, as old drivers have it */
+		seg[0] = (struct seg){ at[i], (uint32_t)f.header, true };
+		seg[1] = (struct seg){ at[i] + f.header, 1514, true };
+		drv_add(&f.d, 0, seg, 2, false);
+	}
+	drv_kick(&f.d, 0);
+	for (i = 0; i < 8; i++) {
+		assert_true(receive(&f, frame, 60 + i * 200));
+		assert_true(drv_get(&f.d, 0, &head, &len, true));
+		assert_int_equal(len, f.header + 60 + i * 200);
+		memset(buf, 0, sizeof(buf));
+		buf[10] = 1;	/* num_buffers */
+		assert_memory_equal(f.pc.ram + at[i], buf, f.header);
+		assert_memory_equal(f.pc.ram + at[i] + f.header, frame,
+		    60 + i * 200);
+		assert_int_equal(f.pc.ram[at[i] + len], 0xee);
+	}
+	/* none left */
+	assert_false(receive(&f, frame, 60));
+	assert_false(on_loop(&f, ask));
+	/* no frames at all */
+	drv_add(&f.d, 0, seg, 2, false);
+	assert_false(receive(&f, frame, 13));
+	assert_true(on_loop(&f, ask));
+	end(&f);
+}
+
+static void
+test_receive(void **state)
+{
+	(void)state;
+	receives(false, 0);
+	receives(false, F_MRG);
+	receives(true, 0);
+	receives(true, F_MRG | F_EVENT_IDX);
+}
+
+static void
+test_merge(void **state)
+{
+	uint8_t frame[9000], got[9012], buf[12] = { 0 };
+	struct seg seg;
+	struct fixture f;
+	uint16_t head;
+	uint32_t len;
+	uint64_t at;
+	size_t done;
+	unsigned i;
+
+	(void)state;
+	begin(&f, true, F_MRG | F_INDIRECT);
+	fill(frame, sizeof(frame), 9);
+	at = pc_alloc(&f.pc, 1000 * 20, 1);
+	for (i = 0; i < 20; i++) {
+		seg = (struct seg){ at + 1000 * i, 1000, true };
+		drv_add(&f.d, 0, &seg, 1, false);
+	}
+	assert_true(receive(&f, frame, 9000));
+	for (done = 0, i = 0; done < 9012; i++, done += len) {
+		assert_true(drv_get(&f.d, 0, &head, &len, i == 0));
+		memcpy(got + done, f.pc.ram + at + 1000 * i, len);
+	}
+	assert_int_equal(i, 10);
+	buf[10] = 10;
+	assert_memory_equal(got, buf, 12);
+	assert_memory_equal(got + 12, frame, 9000);
+	/* an exact fit takes no further buffer */
+	assert_true(receive(&f, frame, 988));
+	assert_true(drv_get(&f.d, 0, &head, &len, true));
+	assert_int_equal(len, 1000);
+	assert_false(drv_get(&f.d, 0, &head, &len, false));
+	/* 9 are left: too few for this one, which leaves them as they are */
+	assert_false(receive(&f, frame, 9000));
+	for (i = 0; i < 9; i++) {
+		assert_true(receive(&f, frame, 100));
+		assert_true(drv_get(&f.d, 0, &head, &len, true));
+		assert_int_equal(len, 112);
+	}
+	assert_false(receive(&f, frame, 100));
+	assert_false(drv_broken(&f.d));
+	end(&f);
+}
+
+/* Without merging a frame must fit. */
+static void
+test_too_small(void **state)
+{
+	uint8_t frame[1514] = { 0 };
+	struct fixture f;
+	struct seg seg;
+	uint16_t head;
+	uint32_t len;
+
+	(void)state;
+	begin(&f, true, 0);
+	seg = (struct seg){ pc_alloc(&f.pc, 112, 1), 112, true };
+	drv_add(&f.d, 0, &seg, 1, false);
+	assert_false(receive(&f, frame, 101));
+	assert_true(receive(&f, frame, 100));
+	assert_true(drv_get(&f.d, 0, &head, &len, true));
+	assert_int_equal(len, 112);
+	/* not even a header */
+	seg.len = 11;
+	drv_add(&f.d, 0, &seg, 1, false);
+	assert_false(receive(&f, frame, 60));
+	assert_true(drv_broken(&f.d));
+	end(&f);
+}
+
+/* The network hears of new buffers after it met none. */
+static void
+test_poke(void **state)
+{
+	uint8_t frame[60] = { 0 };
+	struct fixture f;
+	struct seg seg;
+	unsigned i, poked;
+	uint16_t head;
+
+	(void)state;
+	begin(&f, true, F_EVENT_IDX);
+	seg = (struct seg){ pc_alloc(&f.pc, 112, 1), 112, true };
+	for (i = 0; i < 300; i++) {
+		assert_false(on_loop(&f, ask));
+		poked = counted(&f, &f.net.poked);
+		drv_add(&f.d, 0, &seg, 1, false);
+		/* avail_event wants to hear of this one */
+		memcpy(&head, f.pc.ram + f.d.q[0].used + 4 + 8 * 256, 2);
+		assert_int_equal(head, (uint16_t)(f.d.q[0].avail_idx - 1));
+		drv_kick(&f.d, 0);
+		wait_count(&f, &f.net.poked, poked + 1);
+		assert_true(on_loop(&f, ask));
+		assert_true(receive(&f, frame, 60));
+		assert_true(drv_get(&f.d, 0, &head, NULL, true));
+	}
+	end(&f);
+}
+
+static void
+test_config(void **state)
+{
+	uint8_t config[8];
+	struct fixture f;
+	uint64_t offered;
+
+	(void)state;
+	begin(&f, true, F_MAC | F_STATUS);
+	assert_int_equal(pc_config_read(&f.pc, 1, 2, 2), 0x1000);
+	assert_int_equal(pc_config_read(&f.pc, 1, 0x2e, 2), 1);
+	offered = drv_offered(&f.d);
+	assert_int_equal(offered & (F_MAC | F_MRG | F_STATUS),
+	    F_MAC | F_MRG | F_STATUS);
+	drv_config(&f.d, 0, config, 8);
+	assert_memory_equal(config, mac, 6);
+	assert_int_equal(config[6], 1);
+	/* only old drivers may give it another address */
+	bus_write(f.pc.memory, f.d.device, 1, 0x02);
+	bus_write(f.pc.ports, f.d.io + 20, 1, 0x02);
+	drv_config(&f.d, 0, config, 8);
+	assert_memory_equal(config, mac, 6);
+	f.d.modern = false;
+	drv_negotiate(&f.d, F_MAC);
+	bus_write(f.pc.ports, f.d.io + 20, 4, 0x44332202);
+	bus_write(f.pc.ports, f.d.io + 26, 1, 0);	/* not the status */
+	drv_config(&f.d, 0, config, 8);
+	assert_memory_equal(config, "\x02\x22\x33\x44\x02\x03\x01\0", 8);
+	end(&f);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_transmit),
+		cmocka_unit_test(test_burst),
+		cmocka_unit_test(test_receive),
+		cmocka_unit_test(test_merge),
+		cmocka_unit_test(test_too_small),
+		cmocka_unit_test(test_poke),
+		cmocka_unit_test(test_config),
+	};
+
+	return (cmocka_run_group_tests(tests, NULL, NULL));
+}
