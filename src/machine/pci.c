@@ -360,12 +360,14 @@ pci_remove(struct pci_function *pf)
 
 	if (pc == NULL)
 		return;
+	pthread_mutex_lock(&pc->pc_lock);
 	for (i = 0; i < PCI_BARS; i++)
 		if (pf->pf_mapped[i])
 			bus_remove(pf->pf_bar[i].io ? pc->pc_ports :
 			    pc->pc_memory, &pf->pf_bar[i].window);
 	pc->pc_slot[pf->pf_slot] = NULL;
 	pf->pf_bus = NULL;
+	pthread_mutex_unlock(&pc->pc_lock);
 	pthread_mutex_destroy(&pf->pf_intx_lock);
 }
 

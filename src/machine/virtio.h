@@ -117,7 +117,7 @@ struct virtio {
  */
 int	virtio_init(struct virtio *, const struct virtio_ops *, void *arg,
 	    const struct guest_memory *, struct pci *, const struct irq *);
-/* After the last access through the bus. */
+/* Takes it off the bus, after the last access through that. */
 void	virtio_fini(struct virtio *);
 /* As the machine's reset does. Takes the lock. */
 void	virtio_reset(struct virtio *);

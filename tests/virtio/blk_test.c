@@ -59,8 +59,6 @@ begin(struct fixture *f, bool modern, int flags)
 static void
 end(struct fixture *f)
 {
-	pci_free(f->pc.pci);
-	f->pc.pci = NULL;
 	virtio_blk_free(f->blk);
 	disk_close(f->disk);
 	assert_true(fake_pc_check(&f->pc));

@@ -89,8 +89,6 @@ end(struct fixture *f)
 {
 	loop_stop(f->loop);
 	pthread_join(f->thread, NULL);
-	pci_free(f->pc.pci);
-	f->pc.pci = NULL;
 	network_close(f->network);
 	virtio_net_free(f->net);
 	virtio_blk_free(f->blk);

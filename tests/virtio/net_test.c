@@ -129,8 +129,6 @@ end(struct fixture *f)
 	loop_stop(f->loop);
 	pthread_join(f->thread, NULL);
 	assert_true(fake_pc_check(&f->pc));
-	pci_free(f->pc.pci);
-	f->pc.pci = NULL;
 	virtio_net_free(f->card);
 	loop_free(f->loop);
 	fake_pc_free(&f->pc);

@@ -36,8 +36,6 @@ end(struct fixture *f)
 	assert_true(fake_pc_check(&f->pc));
 	virtio_rng_reset(f->rng);
 	assert_int_equal(atomic_load(&f->pc.level), 0);
-	pci_free(f->pc.pci);
-	f->pc.pci = NULL;
 	virtio_rng_free(f->rng);
 	fake_pc_free(&f->pc);
 }
