@@ -5,6 +5,9 @@
 # and every tests/*.t a test script. Objects go to $(B), nothing else does.
 
 SHELL	:= /bin/bash
+V	?= 0
+Q	:= $(if $(filter 1,$(V)),,@)
+say	= $(if $(Q),@echo '  $(1)	$(2)')
 CC	?= cc
 PREFIX	?= /usr/local
 LIBDIR	?= $(PREFIX)/lib
@@ -60,7 +63,7 @@ all: $(B)/bin/vmctl $(B)/lib/libvmm.a $(B)/lib/libvmm.so \
 help:
 	@sed -n 's/^#: //p' Makefile
 
-#: make             build into build/bin and build/lib
+#: make             build into build/bin and build/lib (V=1: show commands)
 #: make run         boot a Linux guest to a shell with disk and network
 #: make test        build and run all tests (SAN=address,undefined works)
 #: make test-slow   the tests that take many minutes
@@ -75,11 +78,13 @@ help:
 
 $(B)/obj/%.c.o: %.c | deps-ok
 	@mkdir -p $(@D)
-	$(CC) $(ALLCFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC,$<)
+	$(Q)$(CC) $(ALLCFLAGS) -MMD -MP -c -o $@ $<
 
 $(B)/obj/%.S.o: %.S | deps-ok
 	@mkdir -p $(@D)
-	$(CC) $(ALLCFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC,$<)
+	$(Q)$(CC) $(ALLCFLAGS) -MMD -MP -c -o $@ $<
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 
@@ -89,9 +94,11 @@ deps-ok:
 
 # Internal archives, for our own programs and tests.
 $(B)/obj/core.a: $(CORE_OBJ)
-	rm -f $@; $(AR) rcs $@ $^
+	$(call say,AR,$@)
+	$(Q)rm -f $@; $(AR) rcs $@ $^
 $(B)/obj/host.a: $(HOST_OBJ)
-	rm -f $@; $(AR) rcs $@ $^
+	$(call say,AR,$@)
+	$(Q)rm -f $@; $(AR) rcs $@ $^
 
 # --- libvmm ------------------------------------------------------------------
 
@@ -99,19 +106,22 @@ $(B)/obj/host.a: $(HOST_OBJ)
 # client's own log_warn() is not ours.
 $(B)/lib/libvmm.a: $(CORE_OBJ)
 	@mkdir -p $(@D)
-	$(LD) -r -o $(B)/obj/libvmm.o $^
-	objcopy --localize-hidden $(B)/obj/libvmm.o
-	rm -f $@; $(AR) rcs $@ $(B)/obj/libvmm.o
+	$(call say,AR,$@)
+	$(Q)$(LD) -r -o $(B)/obj/libvmm.o $^
+	$(Q)objcopy --localize-hidden $(B)/obj/libvmm.o
+	$(Q)rm -f $@; $(AR) rcs $@ $(B)/obj/libvmm.o
 
 $(B)/lib/libvmm.so: $(CORE_OBJ)
 	@mkdir -p $(@D)
-	$(CC) -shared -Wl,-soname,libvmm.so.0 -Wl,-z,defs $(LDFLAGS) -o $@ $^ \
+	$(call say,LD,$@)
+	$(Q)$(CC) -shared -Wl,-soname,libvmm.so.0 -Wl,-z,defs $(LDFLAGS) -o $@ $^ \
 	    $(LDLIBS)
-	ln -sf libvmm.so $(B)/lib/libvmm.so.0
+	$(Q)ln -sf libvmm.so $(B)/lib/libvmm.so.0
 
 $(B)/lib/libvmm-preload.so: $(CORE_OBJ) $(PRE_OBJ)
 	@mkdir -p $(@D)
-	$(CC) -shared $(LDFLAGS) -o $@ $^ $(LDLIBS) -ldl
+	$(call say,LD,$@)
+	$(Q)$(CC) -shared $(LDFLAGS) -o $@ $^ $(LDLIBS) -ldl
 
 # Made anew each time: PREFIX may be another one.
 $(B)/lib/vmm.pc: FORCE
@@ -129,19 +139,22 @@ FORCE:
 
 $(B)/bin/vmctl: $(VMCTL_OBJ) $(B)/obj/host.a $(B)/obj/core.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ $(SLIRP) $(LDLIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(SLIRP) $(LDLIBS)
 
 # --- tests ---------------------------------------------------------------------
 
 $(B)/tests/%: $(B)/obj/tests/%.c.o $(TEST_AUX) $(B)/obj/host.a $(B)/obj/core.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ $(SLIRP) $(LDLIBS) -lcmocka -lZydis -lutil
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(SLIRP) $(LDLIBS) -lcmocka -lZydis -lutil
 
 # A multiboot kernel, for tests of the command.
 TEST_GUEST := $(B)/tests/multiboot/guest.elf
 $(TEST_GUEST): tests/multiboot/guest.c tests/multiboot/guest.ld
 	@mkdir -p $(@D)
-	$(CC) $(CSTD) $(WARN) -m32 -Os -ffreestanding -fno-pic \
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CSTD) $(WARN) -m32 -Os -ffreestanding -fno-pic \
 	    -fno-stack-protector -fcf-protection=none -mgeneral-regs-only \
 	    -nostdlib -static -no-pie -Wl,--build-id=none,-z,noexecstack \
 	    -Wl,--no-warn-rwx-segments -T tests/multiboot/guest.ld -o $@ $<

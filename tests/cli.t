@@ -136,7 +136,7 @@ refused "a module larger than memory" 'bigmodule' \
     run -b "$guest_elf" --initrd bigmodule -m 64M
 
 # --- disks -----------------------------------------------------------------------
-refused "a disk that is not there" 'nodisk: No such file' \
+refused "a disk that is not there" 'nodisk.*(not exist|No such)' \
     run -b "$guest_elf" -d nodisk
 refused "a directory as a disk" 'directory' run -b "$guest_elf" -d "$work"
 : >none.img
@@ -157,8 +157,7 @@ refused "a disk that another VM has" 'disk.img.*use' \
     run -b "$guest_elf" -d disk.img
 refused "a name that another VM has" "t$$-lock" \
     run -b "$guest_elf" "t$$-lock"
-kill -9 "$pid"
-wait "$pid" 2>/dev/null
+end "$pid"
 if [ "$(id -u)" = 0 ]; then
 	chmod 755 "$work"
 	install -m 755 "$vmctl" "$work/vmctl"
@@ -201,7 +200,7 @@ refused "a host address that is not ours" '192.0.2.1' \
     run -b "$guest_elf" --net "user,hostfwd=tcp:192.0.2.1:2222-22"
 
 # --- VMs -------------------------------------------------------------------------
-refused "stop without -f" 'stop -f' stop "t$$-none" -w
+refused "stop of a VM that is not there" "t$$-none" stop "t$$-none" -w
 refused "stop of nothing" 'name one VM' stop -f
 refused "stop -f of a VM that is not there" "t$$-none" stop -f "t$$-none"
 refused "wait for nothing" 'name one VM' wait

@@ -145,8 +145,7 @@ before=$(find /tmp /dev/shm /run -xdev -user "$(id -u)" -name '*vmm*' \
 start "${boot[@]}" --append spin "$id-killed"
 eventually is_listed "$id-killed"
 vm=$("$vmctl" status "$id-killed" | awk 'NR == 2 { print $1 }')
-kill -9 "$pid"
-wait "$pid" 2>/dev/null
+end "$pid"
 is_not_listed "$id-killed"
 ok $? "kill -9 leaves no entry"
 grep -q "@vmm/$vm\$" /proc/net/unix
@@ -170,8 +169,7 @@ if [ "$(id -u)" = 0 ]; then
 	is $? 1 "nobody cannot stop root's VM"
 	is_listed "$id-root"
 	ok $? "which goes on"
-	kill "$pid"
-	wait "$pid" 2>/dev/null
+	end "$pid"
 else
 	out=$(env -i "$vmctl" "${boot[@]}" --append print=hello </dev/null 2>&1 |
 	    tr -d '\r')

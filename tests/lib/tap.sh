@@ -14,11 +14,16 @@ children=()
 cleanup() {
 	local pid
 	for pid in "${children[@]}"; do
-		kill -9 "$pid" 2>/dev/null
+		end "$pid"
 	done
 	rm -rf "$work"
 }
 trap cleanup EXIT
+
+# end PID: kills a child, and keeps the shell from telling of it.
+end() {
+	{ kill -9 "$1"; wait "$1"; } 2>/dev/null
+}
 
 # ok STATUS NAME [LOG]: a test that passes if STATUS is 0, else shows LOG.
 ok() {
