@@ -171,6 +171,7 @@ struct vm {
 	size_t		 vm_nranges;	/* [I] */
 	size_t		 vm_size;	/* [I] bytes in all ranges */
 	uint64_t	 vm_tsc_khz;	/* [I] */
+	struct pvclock	 vm_pvclock;	/* [I] all VCPUs count from the same 0 */
 
 	struct vm	*vm_next;	/* [g] */
 	atomic_uint	 vm_refs;	/* [a] */

@@ -69,7 +69,6 @@ vcpu_init(struct vcpu *v, struct vm *vm, unsigned id)
 		return (ENOMEM);
 	pthread_mutex_init(&v->v_lock, NULL);
 	pthread_cond_init(&v->v_free, NULL);
-	pvclock_init(&v->v_pvclock, vm->vm_tsc_khz);
 	error = vm->vm_ops->eo_vcpu_new(vm->vm_engine, id, &vcpu_host, v,
 	    &v->v_engine);
 	if (error == 0) {
@@ -188,7 +187,7 @@ vcpu_reset(struct vcpu *v, const struct vcpu_reg_state *rs)
 	v->v_nmi = false;
 	v->v_sipi = vm->vm_apic != NULL && v->v_id != 0;
 	v->v_tsc_offset = vm->vm_ops->eo_tsc_offset(v->v_engine);
-	pvclock_init(&v->v_pvclock, vm->vm_tsc_khz);
+	v->v_pvclock = vm->vm_pvclock;
 	if (vm->vm_apic != NULL)
 		lapic_reset(apic_lapic(vm->vm_apic, v->v_id), false);
 	set_cr8(v, rs->vrs_crs[VCPU_REGS_CR8]);
@@ -243,7 +242,7 @@ int
 cmd_intr(struct call *ca, void *arg)
 {
 	const struct vm_intr_params *vip = arg;
-	bool level = vip->vip_intr != 0;
+	bool level = vip->vip_intr != 0, news;
 	struct vcpu *v;
 	struct vm *vm;
 	int error;
@@ -252,17 +251,17 @@ cmd_intr(struct call *ca, void *arg)
 	if ((error = vcpu_get(vip->vip_vm_id, vip->vip_vcpu_id, &v)) != 0)
 		return (error);
 	vm = v->v_vm;
-	/* Only news is worth an exit. */
-	if (atomic_exchange(&v->v_intr, level) != level) {
-		pthread_mutex_lock(&vm->vm_lock);
-		if (vm->vm_apic != NULL && v->v_id == 0)
-			lapic_lint(apic_lapic(vm->vm_apic, 0), 0, level);
-		pthread_mutex_unlock(&vm->vm_lock);
-		if (level) {
-			atomic_store(&v->v_told, false);
-			if (atomic_load(&v->v_state) == VCPU_STATE_RUNNING)
-				vcpu_wake(v);
-		}
+	/* Only news is worth an exit. The lock keeps the pin's changes in the
+	 * order of v_intr's. */
+	pthread_mutex_lock(&vm->vm_lock);
+	news = atomic_exchange(&v->v_intr, level) != level;
+	if (news && vm->vm_apic != NULL && v->v_id == 0)
+		lapic_lint(apic_lapic(vm->vm_apic, 0), 0, level);
+	pthread_mutex_unlock(&vm->vm_lock);
+	if (news && level) {
+		atomic_store(&v->v_told, false);
+		if (atomic_load(&v->v_state) == VCPU_STATE_RUNNING)
+			vcpu_wake(v);
 	}
 	vm_put(vm);
 	return (0);

@@ -141,6 +141,7 @@ vm_new(struct call *ca, const struct vm_create_params *vcp, struct vm **vmp)
 	vm->vm_ops = row->er_ops;
 	vm->vm_refs = 1;
 	vm->vm_tsc_khz = pvclock_tsc_khz();
+	pvclock_init(&vm->vm_pvclock, vm->vm_tsc_khz);
 	memcpy(vm->vm_name, vcp->vcp_name, sizeof(vm->vm_name) - 1);
 	if ((error = mem_adopt(vm, vcp)) != 0)
 		goto fail;

@@ -20,7 +20,7 @@ const struct fake_step *fake_script;
 size_t fake_nsteps;
 atomic_size_t fake_at;
 struct fake_entry fake_entries[FAKE_ENTRIES];
-atomic_size_t fake_nentries;
+atomic_size_t fake_nentries, fake_nruns;
 uint64_t fake_result;
 unsigned fake_faults;
 struct engine_cpuid fake_cpuid;
@@ -167,6 +167,7 @@ fake_step_do(struct engine_vcpu *fv, const struct fake_step *fs,
 	case FAKE_SPIN:
 		while (!atomic_load(&fv->fv_kick))
 			usleep(100);
+		atomic_fetch_sub(&fake_at, 1);
 		return (false);
 	case FAKE_WRMSR:
 		if (!fv->fv_host->eh_wrmsr(fv->fv_arg, fs->fs_msr,
@@ -203,6 +204,7 @@ fake_run(struct engine_vcpu *fv, struct engine_run *run)
 
 	fake_call(fv);
 	atomic_store(&fv->fv_inside, true);
+	atomic_fetch_add(&fake_nruns, 1);
 	if (n < FAKE_ENTRIES)
 		fake_entries[n] = (struct fake_entry){
 			.fe_inject = run->er_inject, .fe_nmi = run->er_nmi,
@@ -215,6 +217,9 @@ fake_run(struct engine_vcpu *fv, struct engine_run *run)
 	if (run->er_inject >= 0) {
 		assert(fake_ready(fv));
 		fv->fv_regs.vrs_gprs[VCPU_REGS_RFLAGS] &= ~(uint64_t)FL_IF;
+		at = atomic_load(&fake_at);
+		if (at < fake_nsteps && fake_script[at].fs_op == FAKE_SPIN)
+			atomic_store(&fake_at, at + 1);
 	}
 	if (fake_run_error != 0) {
 		atomic_store(&fv->fv_inside, false);
@@ -223,6 +228,10 @@ fake_run(struct engine_vcpu *fv, struct engine_run *run)
 	for (;;) {
 		if (atomic_exchange(&fv->fv_kick, false)) {
 			run->er_exit = ENGINE_EXIT_KICK;
+			/* A tick may come anywhere: not worth a record. */
+			if (run->er_inject < 0 && !run->er_nmi &&
+			    !run->er_complete)
+				atomic_fetch_sub(&fake_nentries, 1);
 			break;
 		}
 		if (run->er_window && fake_ready(fv)) {

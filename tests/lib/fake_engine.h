@@ -18,7 +18,7 @@ enum fake_op {
 	FAKE_EXIT,	/* leave with fs_run's out part */
 	FAKE_STI,	/* set IF */
 	FAKE_CLI,	/* clear IF */
-	FAKE_SPIN,	/* run until kicked */
+	FAKE_SPIN,	/* run, through all kicks, until interrupted */
 	FAKE_WRMSR,	/* fs_msr, fs_value; counts a #GP when refused */
 	FAKE_RDMSR,
 	FAKE_MMIO,	/* fs_run.er_mmio; leaves if the monitor has it not */
@@ -42,7 +42,9 @@ struct engine_vcpu {
 	atomic_uint	 fv_overlaps;	/* contract violations of the caller */
 };
 
-struct fake_entry {		/* what the monitor gave at an entry */
+/* What the monitor gave at an entry. One that only a kick ended, and that gave
+ * nothing, is not recorded. */
+struct fake_entry {
 	int		fe_inject;
 	bool		fe_nmi, fe_window, fe_complete;
 	uint64_t	fe_data;
@@ -56,6 +58,7 @@ extern size_t fake_nsteps;
 extern atomic_size_t fake_at;		/* next step */
 extern struct fake_entry fake_entries[FAKE_ENTRIES];
 extern atomic_size_t fake_nentries;
+extern atomic_size_t fake_nruns;	/* entries of all VCPUs since ever */
 extern uint64_t fake_result;		/* of the last RDMSR or MMIO read */
 extern unsigned fake_faults;		/* #GP from MSRs */
 extern struct engine_cpuid fake_cpuid;
