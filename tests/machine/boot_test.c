@@ -104,7 +104,7 @@ setup(void **state)
 /* --- bzImage ---------------------------------------------------------------- */
 
 #define SETUP	(5 * 512)
-#define LINUX_SIZE (SETUP + 1024 * 1024)
+#define LINUX_SIZE (SETUP + 256 * 1024)
 
 static size_t
 make_linux(void)
@@ -594,7 +594,7 @@ test_damage(void **state)
 	(void)state;
 	print_message("# seed %u\n", seed);
 	map[2].mm_size = 23 * MIB;
-	for (n = 0; n < 3000; n++) {
+	for (n = 0; n < 2000; n++) {
 		kind = n % 4;
 		switch (kind) {
 		case 0:
@@ -638,7 +638,7 @@ test_damage(void **state)
 			assert_int_not_equal(err.e_text[0], '\0');
 	}
 	map[2].mm_size = RAM - MIB;
-	assert_in_range(loaded, 1, 2999);
+	assert_in_range(loaded, 1, 1999);
 }
 
 static int
