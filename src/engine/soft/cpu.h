@@ -150,10 +150,15 @@ enum paging_mode { PAGING_NONE, PAGING_32, PAGING_PAE, PAGING_4LEVEL };
 
 /* x87 and SSE/AVX state in plain form; xsave.c converts. */
 struct fpu {
-	/* FXSAVE image (64-bit form) of the x87 part; XMM area unused. */
+	/* FXSAVE image (64-bit form) of the x87 part. MXCSR in it is the
+	 * host's, the XMM area says nothing. */
 	_Alignas(64) uint8_t f_fx[512];
 	_Alignas(32) uint8_t f_ymm[16][32];	/* XMM in the low halves */
 	uint32_t	f_mxcsr;
+	uint16_t	f_fcs, f_fds;	/* selectors that go with FIP and FDP */
+	/* the host's own, while a stub runs (stub.c) */
+	uint32_t	f_host_mxcsr;
+	uint16_t	f_host_fcw;
 };
 
 /*
@@ -278,6 +283,7 @@ struct cpu {
 	const struct engine_host *c_host;
 	void		*c_hostarg;
 	struct block_cache *c_blocks;	/* block.h */
+	struct stub_cache *c_stubs;	/* stub.h */
 	const struct block *c_block;	/* executing now */
 	uint64_t	 c_insn_count;	/* executed since reset, for --stats */
 };

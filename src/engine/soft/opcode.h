@@ -98,6 +98,10 @@ enum op_size {
 #define O_X87		0x00800000u	/* x87 state; waits for #MF */
 #define O_IS4		0x01000000u	/* imm[7:4] is a vector register */
 #define O_NOP66		0x02000000u	/* 66 must not be there: #UD */
+#define O_XMM0		0x04000000u	/* also reads XMM0 */
+#define O_PCMPSTR	0x08000000u	/* PCMPxSTRx: also reads rAX, rDX (unless
+					   opcode bit 1), writes rCX (opcode
+					   bit 0) or XMM0 */
 
 /* o_reg, o_vvvv, o_rm: what the operand is and what is done to it. */
 #define R_NONE		0x00
