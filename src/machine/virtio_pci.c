@@ -878,7 +878,6 @@ void
 virtio_fini(struct virtio *v)
 {
 	pci_remove(&v->v_pci);
-	pci_remove(&v->v_pci);
 	pthread_cond_destroy(&v->v_reset_done);
 	pthread_mutex_destroy(&v->v_lock);
 }
