@@ -97,7 +97,7 @@ struct virtio_blk {
 
 static void	blk_notify(void *, struct virtqueue *);
 
-/* --- answering ----------------------------------------------------------------- */
+/* --- answering ------------------------------------------------------------ */
 
 /* Gives a request back: status byte, used ring. */
 static void
@@ -163,7 +163,7 @@ blk_done(struct disk_req *d, int error)
 	pthread_mutex_unlock(&v->v_lock);
 }
 
-/* --- what is asked --------------------------------------------------------------- */
+/* --- what is asked -------------------------------------------------------- */
 
 static bool
 blk_in_range(const struct virtio_blk *b, uint64_t sector, uint64_t sectors)
@@ -312,7 +312,7 @@ blk_begin(struct blk_request *q)
 	return (BLK_S_UNSUPP);
 }
 
-/* --- the device ------------------------------------------------------------------ */
+/* --- the device ----------------------------------------------------------- */
 
 /* Takes what the queue holds. One that finds no free request leaves the rest
  * to blk_done(). */

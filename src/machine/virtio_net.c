@@ -64,7 +64,7 @@ net_header_size(const struct virtio_net *n)
 	return (NET_HEADER_OLD);
 }
 
-/* --- guest to network ------------------------------------------------------------ */
+/* --- guest to network ----------------------------------------------------- */
 
 /* Copies the frame out of a chain; 0 if it is none that we could send. */
 static size_t
@@ -127,7 +127,7 @@ net_transmit(struct virtio_net *n)
 	loop_timer_set(n->n_wake, 0);
 }
 
-/* --- network to guest ------------------------------------------------------------ */
+/* --- network to guest ----------------------------------------------------- */
 
 /* Room for a frame? If not, the guest will tell us of new buffers. */
 static bool
@@ -209,7 +209,7 @@ net_ready(void *arg)
 	return (room);
 }
 
-/* --- the device ------------------------------------------------------------------ */
+/* --- the device ----------------------------------------------------------- */
 
 /* On the loop: the guest has given buffers to one queue or both. */
 static void

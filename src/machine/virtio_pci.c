@@ -57,7 +57,7 @@ virtio_leave(struct virtio *v)
 	pthread_mutex_unlock(&v->v_lock);
 }
 
-/* --- what devices use -------------------------------------------------------- */
+/* --- what devices use ----------------------------------------------------- */
 
 bool
 virtio_ready(const struct virtio *v)
@@ -102,7 +102,7 @@ virtio_broken(struct virtio *v, const char *why)
 		virtio_interrupt(v, VIRTIO_ISR_CONFIG);
 }
 
-/* --- status, features, queues: what both windows do --------------------------- */
+/* --- status, features, queues: what both windows do ----------------------- */
 
 /* Waits for what is in flight, with the doors shut. */
 static void
@@ -237,7 +237,7 @@ get_queue_size(struct virtio *v)
 	return (vq == NULL ? 0 : vq->vq_size);
 }
 
-/* --- registers in general ------------------------------------------------------ */
+/* --- registers in general ------------------------------------------------- */
 
 struct reg {
 	uint8_t		r_offset, r_size;
@@ -317,7 +317,7 @@ config_read(struct virtio *v, uint64_t offset, unsigned size)
 	return (value);
 }
 
-/* --- the legacy window --------------------------------------------------------- */
+/* --- the legacy window ---------------------------------------------------- */
 
 static uint32_t
 legacy_get_offered(struct virtio *v)
@@ -440,7 +440,7 @@ legacy_write(void *arg, uint64_t offset, unsigned size, uint64_t value)
 	virtio_leave(v);
 }
 
-/* --- the modern windows -------------------------------------------------------- */
+/* --- the modern windows --------------------------------------------------- */
 
 static uint32_t
 get_device_select(struct virtio *v)
@@ -704,7 +704,7 @@ modern_write(void *arg, uint64_t offset, unsigned size, uint64_t value)
 	virtio_leave(v);
 }
 
-/* --- configuration space ------------------------------------------------------- */
+/* --- configuration space -------------------------------------------------- */
 
 /* Offsets in a virtio capability (4.1.4). */
 #define CAP_LEN		2
@@ -812,7 +812,7 @@ pci_cfg_write(void *arg, unsigned offset, unsigned size, uint32_t value)
 	w->w_write(w->w_arg, at, length, value);
 }
 
-/* --- life ---------------------------------------------------------------------- */
+/* --- life ----------------------------------------------------------------- */
 
 static void
 bar_init(struct virtio *v, unsigned bar, bool io, uint32_t size,

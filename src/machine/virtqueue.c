@@ -51,7 +51,7 @@ struct vring_used_elem {
 static_assert(sizeof(struct vring_desc) == 16, "virtio 1.2, 2.7.5");
 static_assert(sizeof(struct vring_used_elem) == 8, "virtio 1.2, 2.7.8");
 
-/* --- the ring's words -------------------------------------------------------- */
+/* --- the ring's words ----------------------------------------------------- */
 
 /* An aligned 16-bit word of a ring, for good: no second look. */
 static uint16_t
@@ -89,7 +89,7 @@ used_event_offset(const struct virtqueue *vq)
 	return (VRING_RING + (size_t)vq->vq_size * sizeof(uint16_t));
 }
 
-/* --- life -------------------------------------------------------------------- */
+/* --- life ----------------------------------------------------------------- */
 
 bool
 vq_enable(struct virtqueue *vq)
@@ -136,7 +136,7 @@ vq_reset(struct virtqueue *vq)
 	vq->vq_last_avail = vq->vq_used_idx = vq->vq_signalled = 0;
 }
 
-/* --- taking chains ----------------------------------------------------------- */
+/* --- taking chains -------------------------------------------------------- */
 
 static void
 desc_copy(struct vring_desc *desc, const uint8_t *table, unsigned i)
@@ -197,7 +197,8 @@ chain_walk(struct virtqueue *vq, struct vq_chain *chain)
 				return ("indirect descriptor with a next one");
 			if (desc.vd_len == 0 || desc.vd_len % sizeof(desc) != 0)
 				return ("indirect table of odd length");
-			table = gpa_host(v->v_memory, desc.vd_addr, desc.vd_len);
+			table = gpa_host(v->v_memory, desc.vd_addr,
+			    desc.vd_len);
 			if (table == NULL)
 				return ("indirect table outside of memory");
 			n = desc.vd_len / sizeof(desc);
@@ -263,7 +264,7 @@ vq_empty(struct virtqueue *vq)
 	return (ring_load(vq->vq_avail_host, VRING_IDX) == vq->vq_last_avail);
 }
 
-/* --- giving chains back ------------------------------------------------------ */
+/* --- giving chains back --------------------------------------------------- */
 
 void
 vq_put(struct virtqueue *vq, unsigned n, uint16_t head, uint32_t len)
@@ -296,7 +297,7 @@ vq_push(struct virtqueue *vq, uint16_t head, uint32_t len)
 	vq_publish(vq, 1);
 }
 
-/* --- who tells whom ---------------------------------------------------------- */
+/* --- who tells whom ------------------------------------------------------- */
 
 /* Has the driver asked to be told of what was pushed since we last asked?
  * (2.7.7.2, 2.7.10) */
@@ -345,7 +346,7 @@ vq_notify_off(struct virtqueue *vq)
 		used_store(vq, 0, VRING_NO_NOTIFY);
 }
 
-/* --- a chain's bytes --------------------------------------------------------- */
+/* --- a chain's bytes ------------------------------------------------------ */
 
 size_t
 chain_read(const struct vq_chain *chain, size_t offset, void *buf, size_t len)

@@ -74,7 +74,7 @@ struct user {
 	unsigned	 u_nheld;
 };
 
-/* --- frames to the device ---------------------------------------------------------- */
+/* --- frames to the device ------------------------------------------------- */
 
 static bool
 user_deliver(struct user *u, const void *frame, size_t len)
@@ -131,7 +131,7 @@ user_poke(struct network *network)
 	}
 }
 
-/* --- sockets and sleep -------------------------------------------------------------- */
+/* --- sockets and sleep ---------------------------------------------------- */
 
 /* libslirp's events are epoll's under other names. */
 static const struct {
@@ -279,7 +279,7 @@ user_unregister(int fd, void *arg)
 	u->u_socket[fd]->us_events = 0;
 }
 
-/* --- time, complaints ---------------------------------------------------------------- */
+/* --- time, complaints ----------------------------------------------------- */
 
 static int64_t
 user_clock(void *arg)
@@ -358,7 +358,7 @@ static const SlirpCb user_callbacks = {
 	.notify			= user_notify,
 };
 
-/* --- life ----------------------------------------------------------------------------- */
+/* --- life ----------------------------------------------------------------- */
 
 static struct in_addr
 user_address(uint32_t host_order)

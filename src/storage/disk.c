@@ -39,7 +39,7 @@ struct disk {
 	pthread_t	 d_worker[DISK_WORKERS];
 };
 
-/* --- carrying out ---------------------------------------------------------------- */
+/* --- carrying out --------------------------------------------------------- */
 
 static int
 disk_read(struct disk *d, const struct disk_req *r)
@@ -134,7 +134,7 @@ disk_carry_out(struct disk *d, struct disk_req *r)
 	r->dr_done(r, error);
 }
 
-/* --- workers --------------------------------------------------------------------- */
+/* --- workers -------------------------------------------------------------- */
 
 static void *
 disk_worker(void *arg)
@@ -199,7 +199,7 @@ disk_submit(struct disk *d, struct disk_req *r)
 	pthread_mutex_unlock(&d->d_lock);
 }
 
-/* --- life ------------------------------------------------------------------------ */
+/* --- life ----------------------------------------------------------------- */
 
 /* The same path gives the same identity on every run (FNV-1a). */
 static void

@@ -37,8 +37,8 @@ struct parsed {
 	bool		 sums_right;	/* IP header's and TCP's, UDP's */
 };
 
-/* Each makes a frame in a buffer of FRAME_SIZE; returns its length. The gateway's
- * hardware address is broadcast until frame_gateway() is told. */
+/* Each makes a frame in a buffer of FRAME_SIZE; returns its length. The
+ * gateway's hardware address is broadcast until frame_gateway() is told. */
 void	frame_gateway(const uint8_t mac[6]);
 size_t	frame_arp(uint8_t *, uint16_t op, uint32_t src, uint32_t dst);
 size_t	frame_udp(uint8_t *, uint32_t src, uint16_t sport, uint32_t dst,

@@ -14,7 +14,7 @@
 
 #include "virtdrv.h"
 
-/* --- the PC ---------------------------------------------------------------------- */
+/* --- the PC --------------------------------------------------------------- */
 
 static void
 irq_sink(void *arg, unsigned line, int level)
@@ -136,7 +136,7 @@ pc_config_write(struct fake_pc *pc, unsigned slot, unsigned reg, unsigned size,
 	bus_write(pc->ports, 0xcfc + (reg & 3), size, value);
 }
 
-/* --- registers -------------------------------------------------------------------- */
+/* --- registers ------------------------------------------------------------ */
 
 static uint64_t
 reg_read(struct drv *d, unsigned legacy, unsigned modern, unsigned size)
@@ -345,7 +345,7 @@ drv_up(struct drv *d, uint64_t features, unsigned nqueues)
 	assert_int_equal(drv_status(d), d->modern ? 15 : 7);
 }
 
-/* --- chains ------------------------------------------------------------------------ */
+/* --- chains --------------------------------------------------------------- */
 
 struct desc {
 	uint64_t addr;

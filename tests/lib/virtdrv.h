@@ -2,8 +2,9 @@
  * The other side of a virtio device: a piece of PC with RAM, PCI and one
  * interrupt line, and a driver that works through either window.
  *
- * Everything the device writes to RAM must be reported: fake_pc_check() compares
- * RAM with a shadow that only reports and the driver's own writes reach.
+ * Everything the device writes to RAM must be reported: fake_pc_check()
+ * compares RAM with a shadow that only reports and the driver's own writes
+ * reach.
  */
 #ifndef TESTS_VIRTDRV_H
 #define TESTS_VIRTDRV_H

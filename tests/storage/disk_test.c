@@ -49,7 +49,7 @@ image(const char *name, off_t size)
 	return (path);
 }
 
-/* --- requests that are waited for ------------------------------------------------- */
+/* --- requests that are waited for ----------------------------------------- */
 
 struct waiter {
 	pthread_mutex_t	 lock;
@@ -101,7 +101,7 @@ rw(struct disk *d, enum disk_op op, uint64_t offset, void *buf, uint64_t len)
 	return (waiter_wait(&w));
 }
 
-/* --- opening ------------------------------------------------------------------------ */
+/* --- opening -------------------------------------------------------------- */
 
 static void
 refused(const char *path, int flags, const char *what, const char *cure)
@@ -210,7 +210,7 @@ test_locks(void **state)
 	disk_close(d);
 }
 
-/* --- operations ---------------------------------------------------------------------- */
+/* --- operations ----------------------------------------------------------- */
 
 static void
 test_checks(void **state)

@@ -78,7 +78,10 @@ static void
 submit(struct fixture *f, struct request *r, uint32_t op, uint64_t sector,
     uint32_t len, uint32_t cut, bool indirect)
 {
-	struct { uint32_t type, ioprio; uint64_t sector; } h = { op, 0, sector };
+	struct {
+		uint32_t type, ioprio;
+		uint64_t sector;
+	} h = { op, 0, sector };
 	bool in = op == OP_IN || op == OP_ID;
 	uint32_t done, n, total[2];
 	struct seg seg[200];

@@ -99,7 +99,7 @@ end(struct fixture *f)
 	unlink(f->path);
 }
 
-/* --- one broken rule at a time ------------------------------------------------------- */
+/* --- one broken rule at a time -------------------------------------------- */
 
 struct desc {
 	uint64_t addr;
@@ -368,7 +368,7 @@ test_same_head(void **state)
 	end(&f);
 }
 
-/* --- at random ------------------------------------------------------------------------ */
+/* --- at random ------------------------------------------------------------ */
 
 struct scribbler {
 	struct fake_pc	*pc;
