@@ -105,7 +105,7 @@ _Static_assert(sizeof(struct facs) == 64, "5.2.10");
 
 /* The area being filled. */
 struct area {
-	uint8_t	at_data[ACPI_AREA_SIZE];
+	uint8_t	at_data[ACPI_AREA_USED];
 	size_t	at_len;
 };
 

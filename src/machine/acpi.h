@@ -10,7 +10,7 @@
 #include "machine/device.h"
 
 #define ACPI_AREA	0xe0000		/* the root pointer, then the rest */
-#define ACPI_AREA_SIZE	0x20000
+#define ACPI_AREA_USED	0x4000		/* what the tables need at most */
 
 struct acpi_config {
 	unsigned	 ac_ncpus;

@@ -16,6 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "machine/acpi.h"
+
 #define MIB		0x100000ull
 #define KERNEL_MAX	(1024 * MIB)
 #define PAGE		4096
@@ -176,21 +178,6 @@ boot_ram_top(const struct boot *b)
 	return (0);
 }
 
-static bool
-in_ram(const struct boot *b, uint64_t gpa, uint64_t end)
-{
-	const struct memmap *m;
-	unsigned i;
-
-	for (i = 0; i < b->b_nmap; i++) {
-		m = &b->b_map[i];
-		if (m->mm_type == MEMMAP_RAM && gpa >= m->mm_base &&
-		    end <= m->mm_base + m->mm_size)
-			return (true);
-	}
-	return (false);
-}
-
 int
 boot_take(struct boot *b, uint64_t gpa, uint64_t size)
 {
@@ -199,7 +186,8 @@ boot_take(struct boot *b, uint64_t gpa, uint64_t size)
 
 	if (size == 0)
 		return (0);
-	if (__builtin_add_overflow(gpa, size, &end) || !in_ram(b, gpa, end) ||
+	if (__builtin_add_overflow(gpa, size, &end) ||
+	    gpa_host(b->b_memory, gpa, size) == NULL ||
 	    b->b_nused == BOOT_USED_MAX)
 		return (-1);
 	for (i = 0; i < b->b_nused && b->b_used[i].first < gpa; i++)
@@ -431,6 +419,11 @@ boot_load(struct boot *b, struct err *err)
 	int ret;
 
 	b->b_nused = 0;
+	/* Reserved memory is there to be loaded into (many kernels linked to 1
+	 * MiB have their ELF headers just below), but for ACPI's tables. */
+	if (b->b_rsdp != 0 &&
+	    boot_take(b, ACPI_AREA, ACPI_AREA_USED) == -1)
+		return (err_set(err, "no memory for ACPI's tables"));
 	ret = kernel_read(&f, b->b_kernel, err);
 	if (ret == 0) {
 		for (i = 0; ret == 0 && i < sizeof(loaders) /

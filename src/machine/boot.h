@@ -63,7 +63,7 @@ uint64_t bf_u64(const struct boot_file *, size_t offset);
 
 /* RAM from 1 MiB up to the hole below 4 GiB: its end. */
 uint64_t boot_ram_top(const struct boot *);
-/* Marks [gpa, +size) as taken; -1 if it is no RAM or taken already. */
+/* Marks [gpa, +size) as taken; -1 if it is no memory or taken already. */
 int	boot_take(struct boot *, uint64_t gpa, uint64_t size);
 /* The lowest (boot_place) or highest (boot_place_high) free place of size
  * bytes inside [min, max), taken. 0: none. */

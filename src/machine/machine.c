@@ -157,7 +157,8 @@ machine_run(struct machine *m, uint32_t *value, struct err *err)
 	}
 	if (value != NULL)
 		*value = atomic_load(&m->m_exit_value);
-	if (m->m_end == MACHINE_ERROR && err != NULL)
+	if ((m->m_end == MACHINE_ERROR || m->m_end == MACHINE_CRASH) &&
+	    err != NULL)
 		*err = m->m_err;
 	return (m->m_end);
 }

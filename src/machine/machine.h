@@ -51,7 +51,7 @@ struct machine_config {		/* strings borrowed until machine_free() */
 enum machine_end {
 	MACHINE_POWEROFF,	/* S5, or halted for ever */
 	MACHINE_RESET,		/* asked to reboot and mc_no_reboot */
-	MACHINE_CRASH,		/* triple fault and mc_no_reboot */
+	MACHINE_CRASH,		/* triple fault and mc_no_reboot; err: where */
 	MACHINE_EXIT_PORT,	/* *value is what was written */
 	MACHINE_STOPPED,	/* machine_stop() */
 	MACHINE_TERMINATED,	/* VMM_IOC_TERM from elsewhere */

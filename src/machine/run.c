@@ -146,9 +146,33 @@ exit_hlt(struct machine *m)
 	return (end(m, MACHINE_POWEROFF));
 }
 
+/* Leaves in m_err where the CPU was. */
+static void
+crash_describe(struct machine *m)
+{
+	struct vm_rwregs_params vrwp = { .vrwp_vm_id = m->m_id,
+		.vrwp_mask = VM_RWREGS_ALL };
+	const struct vcpu_reg_state *r = &vrwp.vrwp_regs;
+
+	if (vmm_ioctl(m->m_vmm, VMM_IOC_READREGS, &vrwp) == -1)
+		return;
+	err_set(&m->m_err, "triple fault at %x:%llx, rsp %llx, cr0 %llx, "
+	    "cr2 %llx, cr3 %llx, cr4 %llx, efer %llx",
+	    r->vrs_sregs[VCPU_REGS_CS].vsi_sel,
+	    (unsigned long long)r->vrs_gprs[VCPU_REGS_RIP],
+	    (unsigned long long)r->vrs_gprs[VCPU_REGS_RSP],
+	    (unsigned long long)r->vrs_crs[VCPU_REGS_CR0],
+	    (unsigned long long)r->vrs_crs[VCPU_REGS_CR2],
+	    (unsigned long long)r->vrs_crs[VCPU_REGS_CR3],
+	    (unsigned long long)r->vrs_crs[VCPU_REGS_CR4],
+	    (unsigned long long)r->vrs_msrs[VCPU_REGS_EFER]);
+}
+
 static enum next
 exit_triple_fault(struct machine *m)
 {
+	crash_describe(m);
+	log_info("%s: %s", m->m_config.mc_name, m->m_err.e_text);
 	return (reset(m, MACHINE_CRASH));
 }
 

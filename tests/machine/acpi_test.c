@@ -60,9 +60,9 @@ table(uint64_t at, const char *signature)
 	const uint8_t *p = ram + at;
 	size_t len = le(p + 4, 4);
 
-	assert_in_range(at, ACPI_AREA, ACPI_AREA + ACPI_AREA_SIZE - 1);
+	assert_in_range(at, ACPI_AREA, ACPI_AREA + ACPI_AREA_USED - 1);
 	assert_memory_equal(p, signature, 4);
-	assert_true(at + len <= ACPI_AREA + ACPI_AREA_SIZE);
+	assert_true(at + len <= ACPI_AREA + ACPI_AREA_USED);
 	assert_true(len >= 36);
 	assert_int_equal(sum(p, len), 0);
 	return (p);

@@ -37,6 +37,14 @@ static struct boot boot;
 static struct err err;
 static uint8_t image[3 * 1024 * 1024];
 
+/* The machine's memory from now on. */
+static void
+memory(uint64_t size)
+{
+	map[2].mm_size = size - MIB;
+	gm.gm_range[0].size = size;
+}
+
 static void
 put(size_t at, unsigned size, uint64_t v)
 {
@@ -221,13 +229,13 @@ test_linux_placement(void **state)
 {
 	(void)state;
 	make_linux();
-	map[2].mm_size = 19 * MIB;	/* the preferred place ends beyond */
+	memory(20 * MIB);		/* the preferred place ends beyond */
 	assert_int_equal(load(), 0);
 	assert_int_equal(boot.b_regs.vrs_gprs[VCPU_REGS_RIP], 0x200200);
 	put(0x234, 1, 0);		/* not relocatable */
 	save(kernel, image, LINUX_SIZE);
 	refused("needs 8 MiB");
-	map[2].mm_size = RAM - MIB;
+	memory(RAM);
 	assert_int_equal(load(), 0);
 	put(0x234, 1, 1);
 	put(0x260, 4, 0x7fffffff);
@@ -398,7 +406,7 @@ test_elf_bad(void **state)
 	put(64 + 24, 8, UINT64_MAX - 100);
 	save(kernel, image, 13000);
 	refused("not free memory");
-	put(64 + 24, 8, 0xa0000);		/* reserved */
+	put(64 + 24, 8, 0xe1000);		/* ACPI's */
 	save(kernel, image, 13000);
 	refused("not free memory");
 	put(64 + 24, 8, 0x9000 - 100);		/* over the other one */
@@ -593,7 +601,7 @@ test_damage(void **state)
 
 	(void)state;
 	print_message("# seed %u\n", seed);
-	map[2].mm_size = 23 * MIB;
+	memory(24 * MIB);
 	for (n = 0; n < 2000; n++) {
 		kind = n % 4;
 		switch (kind) {
@@ -637,7 +645,7 @@ test_damage(void **state)
 		else
 			assert_int_not_equal(err.e_text[0], '\0');
 	}
-	map[2].mm_size = RAM - MIB;
+	memory(RAM);
 	assert_in_range(loaded, 1, 1999);
 }
 
