@@ -1,97 +1,116 @@
 /*
  * AAA, AAS, AAM, AAD, DAA, DAS (SDM vol. 2). They do not exist in 64-bit code,
- * so the host cannot execute them here; the flags that the manual leaves
- * undefined are those of the CPUs at hand: OF, and for AAM and AAD also AF and
- * CF, are 0; for AAA and AAS SF, ZF, PF follow AL.
+ * so the host cannot execute them here. Each is at heart an addition or
+ * subtraction of a correction: flags that the manual leaves undefined are
+ * those of that operation, as on AMD's CPUs.
  */
 #include "engine/soft/operand.h"
 
-static void
-set_al_flags(struct cpu *c, uint8_t al, uint32_t more)
+/* AL = AL + b, or - b; all flags are that operation's. */
+static uint8_t
+add_al(struct cpu *c, uint8_t b)
 {
-	uint32_t f = more;
+	uint8_t al = (uint8_t)c->c_gpr[RAX];
+	uint32_t ax;
 
-	if (al == 0)
-		f |= FL_ZF;
-	if (al & 0x80)
-		f |= FL_SF;
-	if (!__builtin_parity(al))
-		f |= FL_PF;
-	c->c_rflags = (c->c_rflags & ~(uint64_t)FL_ARITH) | f;
+	__asm__("addb %[b], %[al]\n\t" FLAGS_OUT
+	    : "=&a" (ax), [al] "+r" (al) : [b] "r" (b) : "cc");
+	flags_set(c, ax, FL_ARITH);
+	return (al);
+}
+
+static uint8_t
+sub_al(struct cpu *c, uint8_t b)
+{
+	uint8_t al = (uint8_t)c->c_gpr[RAX];
+	uint32_t ax;
+
+	__asm__("subb %[b], %[al]\n\t" FLAGS_OUT
+	    : "=&a" (ax), [al] "+r" (al) : [b] "r" (b) : "cc");
+	flags_set(c, ax, FL_ARITH);
+	return (al);
 }
 
 static void
-set_ax(struct cpu *c, unsigned ah, unsigned al)
+set_flag(struct cpu *c, uint32_t flag, bool on)
 {
-	reg_set16(c, RAX, (uint16_t)((ah & 0xff) << 8 | (al & 0xff)));
+	c->c_rflags = (c->c_rflags & ~(uint64_t)flag) | (on ? flag : 0);
 }
 
-/* AAA and AAS: sign is 1 or -1. */
+/* Is the low digit of AL to be corrected? */
+static bool
+low_digit(const struct cpu *c)
+{
+	return ((c->c_gpr[RAX] & 0xf) > 9 || c->c_rflags & FL_AF);
+}
+
+/* AAA and AAS: the correction is of all of AX. */
 static void
-ascii_adjust(struct cpu *c, int sign)
+ascii_adjust(struct cpu *c, bool add)
 {
 	uint16_t ax = (uint16_t)c->c_gpr[RAX];
-	uint32_t f = 0;
+	bool correct = low_digit(c);
+	uint16_t by = correct ? 0x106 : 0;
+	uint32_t f;
 
-	if ((ax & 0xf) > 9 || c->c_rflags & FL_AF) {
-		ax = (uint16_t)(ax + sign * 0x106);
-		f = FL_AF | FL_CF;
-	}
-	ax &= 0xff0f;
-	reg_set16(c, RAX, ax);
-	set_al_flags(c, (uint8_t)ax, f);
+	if (add)
+		__asm__("addw %[by], %[ax]\n\t" FLAGS_OUT
+		    : "=&a" (f), [ax] "+r" (ax) : [by] "r" (by) : "cc");
+	else
+		__asm__("subw %[by], %[ax]\n\t" FLAGS_OUT
+		    : "=&a" (f), [ax] "+r" (ax) : [by] "r" (by) : "cc");
+	flags_set(c, f, FL_ARITH);
+	set_flag(c, FL_AF | FL_CF, correct);
+	reg_set16(c, RAX, ax & 0xff0f);
 }
 
 void
 insn_aaa(struct cpu *c, const struct insn *i)
 {
 	(void)i;
-	ascii_adjust(c, 1);
+	ascii_adjust(c, true);
 }
 
 void
 insn_aas(struct cpu *c, const struct insn *i)
 {
 	(void)i;
-	ascii_adjust(c, -1);
+	ascii_adjust(c, false);
 }
 
-/* DAA and DAS: sign is 1 or -1. */
 static void
-decimal_adjust(struct cpu *c, int sign)
+decimal_adjust(struct cpu *c, bool add)
 {
-	uint8_t old = (uint8_t)c->c_gpr[RAX], al = old;
-	bool cf = c->c_rflags & FL_CF;
-	uint32_t f = 0;
+	uint8_t al = (uint8_t)c->c_gpr[RAX], by = 0;
+	bool low = low_digit(c), high = al > 0x99 || c->c_rflags & FL_CF;
+	bool carry = high;
 
-	if ((al & 0xf) > 9 || c->c_rflags & FL_AF) {
-		f |= FL_AF;
-		/* DAS: a borrow out of AL counts; in DAA the test below says
-		 * the same. */
-		if (sign < 0 && al < 6)
-			f |= FL_CF;
-		al = (uint8_t)(al + sign * 6);
-	}
-	if (old > 0x99 || cf) {
-		al = (uint8_t)(al + sign * 0x60);
-		f |= FL_CF;
-	}
+	if (low)
+		by += 6;
+	if (high)
+		by += 0x60;
+	/* Correcting the low digit may borrow; in DAA it carries only from
+	 * above 99. */
+	if (low && !add && al < 6)
+		carry = true;
+	al = add ? add_al(c, by) : sub_al(c, by);
+	set_flag(c, FL_AF, low);
+	set_flag(c, FL_CF, carry);
 	c->c_gpr[RAX] = (c->c_gpr[RAX] & ~UINT64_C(0xff)) | al;
-	set_al_flags(c, al, f);
 }
 
 void
 insn_daa(struct cpu *c, const struct insn *i)
 {
 	(void)i;
-	decimal_adjust(c, 1);
+	decimal_adjust(c, true);
 }
 
 void
 insn_das(struct cpu *c, const struct insn *i)
 {
 	(void)i;
-	decimal_adjust(c, -1);
+	decimal_adjust(c, false);
 }
 
 void
@@ -101,16 +120,14 @@ insn_aam(struct cpu *c, const struct insn *i)
 
 	if (base == 0)
 		cpu_fault(c, VMM_EX_DE, 0);
-	set_ax(c, al / base, al % base);
-	set_al_flags(c, (uint8_t)(al % base), 0);
+	reg_set16(c, RAX, (uint16_t)(al / base << 8 | al % base));
+	add_al(c, 0);
 }
 
 void
 insn_aad(struct cpu *c, const struct insn *i)
 {
-	unsigned al = c->c_gpr[RAX] & 0xff, ah = c->c_gpr[RAX] >> 8 & 0xff;
+	unsigned ah = c->c_gpr[RAX] >> 8 & 0xff;
 
-	al = (al + ah * (i->i_imm & 0xff)) & 0xff;
-	set_ax(c, 0, al);
-	set_al_flags(c, (uint8_t)al, 0);
+	reg_set16(c, RAX, add_al(c, (uint8_t)(ah * (i->i_imm & 0xff))));
 }
