@@ -46,13 +46,23 @@ EACH_WLQ(MOVX, movzx_8, U_b, b)
 EACH_WLQ(MOVX, movzx_16, U_w, w)
 EACH_WLQ(MOVX, movsx_8, S_b, b)
 EACH_WLQ(MOVX, movsx_16, S_w, w)
-MOVX(movsxd, S_w, w, w)
+FN(movsxd_r, w) { reg_set_w(c, i, i->i_reg, rm_get_r(c, i, w)); }
 MOVX(movsxd, S_l, l, l)
 MOVX(movsxd, S_l, l, q)
 VARIANTS_WLQ(movzx_8);
 VARIANTS_WLQ(movzx_16);
 VARIANTS_WLQ(movsx_8);
 VARIANTS_WLQ(movsx_16);
+
+/* To 16 bits: AMD's CPUs read four bytes of memory all the same. */
+static void
+movsxd_m_w(struct cpu *c, const struct insn *i)
+{
+	unsigned size = c->c_intel ? 2 : 4;
+
+	reg_set16(c, i->i_reg, (uint16_t)mem_read(c, mem_operand(c, i, size,
+	    ENGINE_READ), size));
+}
 VARIANTS_WLQ(movsxd);
 
 #define LEA(unused, z)							\
