@@ -13,14 +13,9 @@ missing(struct cpu *c, const struct insn *i)
 	cpu_ud(c);
 }
 
-static const struct opcode missing_table[256] = { { .o_kind = OP_NONE } };
-
 #define FN(name)							\
 	void insn_##name(struct cpu *, const struct insn *)		\
 	    __attribute__((weak, alias("missing")))
-#define TAB(name)							\
-	extern const struct opcode name[256]				\
-	    __attribute__((weak, alias("missing_table")))
 
 FN(push_sreg);
 FN(pop_sreg);
@@ -93,22 +88,3 @@ FN(in_dx);
 FN(out_dx);
 FN(ins);
 FN(outs);
-FN(xgetbv);
-FN(xsetbv);
-FN(fxsave);
-FN(fxrstor);
-FN(ldmxcsr);
-FN(stmxcsr);
-FN(xsave);
-FN(xrstor);
-FN(xsaveopt);
-FN(xsavec);
-FN(xsaves);
-FN(xrstors);
-TAB(optab_simd_onebyte);
-TAB(optab_simd_0f);
-TAB(optab_simd_0f38);
-TAB(optab_simd_0f3a);
-TAB(optab_simd_vex_0f);
-TAB(optab_simd_vex_0f38);
-TAB(optab_simd_vex_0f3a);
