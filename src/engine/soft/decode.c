@@ -22,6 +22,7 @@ struct decoder {
 	uint8_t			 d_pfx;	/* PFX_* */
 	uint8_t			 d_map;
 	bool			 d_w;	/* W, in VEX outside 64-bit code too */
+	uint8_t			 d_vvvv;	/* i_vvvv outside 64-bit code too */
 	bool			 d_vex;
 	bool			 d_have_modrm;
 };
@@ -134,7 +135,8 @@ prefixes(struct decoder *d, struct insn *i)
 /*
  * C4 or C5 as VEX (SDM vol. 2A, 2.3.5). Outside 64-bit code they are LES and
  * LDS unless the next byte would make r/m a register; then R and X read 1 and
- * B, W and the top of vvvv say nothing about registers.
+ * B, W and the top of vvvv say nothing about registers (but an unused vvvv
+ * must have its top, too).
  */
 static enum decode_result
 vex(struct decoder *d, struct insn *i, uint8_t first)
@@ -160,7 +162,7 @@ vex(struct decoder *d, struct insn *i, uint8_t first)
 		b = take(d, 1);
 		d->d_rex = ~b & 0x80 ? REX_R : 0;
 	}
-	i->i_vvvv = ~b >> 3 & 0xf;
+	d->d_vvvv = i->i_vvvv = ~b >> 3 & 0xf;
 	i->i_flags |= INSN_VEX;
 	if (b & 4)
 		i->i_flags |= INSN_L;
@@ -495,11 +497,6 @@ immediate(struct decoder *d, struct insn *i)
 		NEED(d, i->i_asize);
 		i->i_imm = take(d, i->i_asize);
 		break;
-	case IMM_BB:
-		NEED(d, 2);
-		i->i_imm = take(d, 1);
-		i->i_imm2 = take(d, 1);
-		break;
 	default:
 		break;
 	}
@@ -521,15 +518,13 @@ legal(const struct decoder *d, const struct insn *i)
 		return (false);
 	if (i->i_flags & INSN_LOCK && !(rules & O_LOCK && mem))
 		return (false);
-	if (rules & O_NOP66 && i->i_flags & INSN_66)
-		return (false);
 	if (!d->d_vex)
 		return (true);
 	if (rules & (d->d_w ? O_W0 : O_W1))
 		return (false);
 	if (rules & (i->i_flags & INSN_L ? O_L0 : O_L1))
 		return (false);
-	if (i->i_op->o_vvvv == R_NONE && i->i_vvvv != 0)
+	if (i->i_op->o_vvvv == R_NONE && d->d_vvvv != 0)
 		return (false);
 	if (rules & O_VSIB && (i->i_reg == i->i_index ||
 	    i->i_reg == i->i_vvvv || i->i_index == i->i_vvvv))

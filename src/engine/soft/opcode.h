@@ -49,8 +49,7 @@ enum op_imm {
 	IMM_FAR,	/* offset by operand size in i_imm, selector in i_imm2 */
 	IMM_MOFFS,	/* offset by address size; makes i_seg valid */
 	IMM_RELB,	/* branch displacement, sign-extended */
-	IMM_RELZ,
-	IMM_BB		/* two bytes: i_imm, i_imm2 (SSE4a) */
+	IMM_RELZ
 };
 
 /* o_size: how i_osize comes about. */
@@ -97,7 +96,6 @@ enum op_size {
 #define O_MXCSR		0x00400000u	/* reads MXCSR; may raise #XM */
 #define O_X87		0x00800000u	/* x87 state; waits for #MF */
 #define O_IS4		0x01000000u	/* imm[7:4] is a vector register */
-#define O_NOP66		0x02000000u	/* 66 must not be there: #UD */
 #define O_XMM0		0x04000000u	/* also reads XMM0 */
 #define O_PCMPSTR	0x08000000u	/* PCMPxSTRx: also reads rAX, rDX (unless
 					   opcode bit 1), writes rCX (opcode
@@ -133,9 +131,9 @@ enum feature {
 	FEAT_F16C, FEAT_RDRAND,
 	FEAT_FSGSBASE, FEAT_BMI1, FEAT_AVX2, FEAT_BMI2, FEAT_INVPCID,
 	FEAT_RDSEED, FEAT_ADX, FEAT_SMAP, FEAT_CLFLUSHOPT, FEAT_CLWB, FEAT_SHA,
-	FEAT_RDPID, FEAT_GFNI, FEAT_VAES, FEAT_VPCLMUL,
+	FEAT_RDPID,
 	FEAT_XSAVEOPT, FEAT_XSAVEC, FEAT_XSAVES,
-	FEAT_LAHF64, FEAT_LZCNT, FEAT_SSE4A, FEAT_PREFETCHW, FEAT_SYSCALL,
+	FEAT_LAHF64, FEAT_LZCNT, FEAT_SYSCALL,
 	FEAT_RDTSCP, FEAT_SEP,
 	FEAT_COUNT
 };
