@@ -255,10 +255,13 @@ struct cpu {
 					   began */
 	uint64_t	 c_dr6_pending;	/* trap bits to deliver at the boundary */
 	struct event	 c_event;	/* to be delivered; e_kind says if */
+	bool		 c_delivering;	/* event_deliver() is at work on it */
+	uint8_t		 c_soft_len;	/* of the INT n that c_event is */
 	int		 c_intr;	/* injected and not yet delivered, or -1 */
-	struct {			/* before this instruction, for winding
-					   back out of it */
+	struct {			/* before this instruction if c_single,
+					   for winding back out of it */
 		bool	 shadow_sti, shadow_ss, rf;
+		uint64_t dr6_pending;
 	} c_before;
 
 	/* the run at hand */
@@ -279,6 +282,10 @@ struct cpu {
 
 	unsigned	 c_id;
 	struct engine_vm *c_vm;
+	struct cpu	*c_next;	/* in ev_cpus */
+	struct vm_written_list *c_written;	/* vm.h */
+	unsigned	 c_rights_gen;	/* ev_rights_gen that the TLB is of */
+	bool		 c_single;	/* executing one instruction at a time */
 	struct mmu	*c_mmu;		/* mmu.h */
 	const struct engine_host *c_host;
 	void		*c_hostarg;
@@ -290,6 +297,9 @@ struct cpu {
 
 /* --- leaving an instruction (exception.c, run.c); none returns ------------- */
 
+/* What siglongjmp(c_jmp) says; JMP_HOST is base/hostfault.h's. */
+enum { JMP_NONE, JMP_HOST, JMP_FAULT, JMP_LEAVE, JMP_NEXT };
+
 /* A fault: RIP on the instruction. Vectors 0..31; err is pushed where the
  * vector has an error code (SDM vol. 3A table 6-1). */
 _Noreturn void	cpu_fault(struct cpu *, int vector, uint32_t err);
@@ -297,6 +307,8 @@ _Noreturn void	cpu_fault(struct cpu *, int vector, uint32_t err);
 _Noreturn void	cpu_page_fault(struct cpu *, uint64_t linear, uint32_t err);
 #define cpu_ud(c)	cpu_fault((c), VMM_EX_UD, 0)
 #define cpu_gp(c, err)	cpu_fault((c), VMM_EX_GP, (err))
+/* #DB as a fault (general detect), with DR6 bits. */
+_Noreturn void	cpu_debug_fault(struct cpu *, uint64_t dr6);
 /* A software interrupt or trap (INT n, INT3, INTO, INT1): RIP stays past. */
 _Noreturn void	cpu_soft_interrupt(struct cpu *, int vector, int kind);
 enum { SOFT_INT_N, SOFT_INT3, SOFT_INTO, SOFT_INT1 };
@@ -321,9 +333,24 @@ cpu_rflags(const struct cpu *c)
 	return (c->c_rflags | FL_R1);
 }
 
+/* FPU state as after RESET; in the standard XSAVE form, ENGINE_XSTATE_SIZE
+ * (xsave.c; 0 or EINVAL). */
+void	fpu_reset(struct cpu *);
+void	fpu_get_xstate(const struct cpu *, void *area);
+int	fpu_set_xstate(struct cpu *, const void *area);
+
 /* Loads all of RFLAGS (VM aside, which far.c handles) and what hangs on TF,
  * RF and AC. */
 void	cpu_set_rflags(struct cpu *, uint64_t);
+
+/* IRET was executed. */
+static inline void
+cpu_nmi_unblock(struct cpu *c)
+{
+	c->c_nmi_blocked = false;
+	if (c->c_nmi_pending)
+		cpu_request(c, REQ_NMI);
+}
 
 static inline bool
 cpu_canonical(uint64_t linear)

@@ -13,78 +13,58 @@ missing(struct cpu *c, const struct insn *i)
 	cpu_ud(c);
 }
 
+static const struct opcode missing_table[256] = { { .o_kind = OP_NONE } };
+
 #define FN(name)							\
 	void insn_##name(struct cpu *, const struct insn *)		\
 	    __attribute__((weak, alias("missing")))
+#define TAB(name)							\
+	extern const struct opcode name[256]				\
+	    __attribute__((weak, alias("missing_table")))
 
-FN(push_sreg);
-FN(pop_sreg);
-FN(mov_rm_sreg);
-FN(mov_sreg_rm);
-FN(les);
-FN(lds);
-FN(lss);
-FN(lfs);
-FN(lgs);
-FN(call_far);
-FN(call_far_mem);
-FN(jmp_far);
-FN(jmp_far_mem);
-FN(ret_far);
-FN(iret);
-FN(int);
-FN(int3);
-FN(into);
-FN(int1);
-FN(arpl);
-FN(lar);
-FN(lsl);
-FN(verr);
-FN(verw);
-FN(sldt);
-FN(str);
-FN(lldt);
-FN(ltr);
-FN(sgdt);
-FN(sidt);
-FN(lgdt);
-FN(lidt);
-FN(pushf);
-FN(popf);
-FN(cli);
-FN(sti);
-FN(clac);
-FN(stac);
-FN(smsw);
-FN(lmsw);
-FN(clts);
-FN(mov_r_cr);
-FN(mov_cr_r);
-FN(mov_r_dr);
-FN(mov_dr_r);
-FN(rdmsr);
-FN(wrmsr);
-FN(rdtsc);
-FN(rdtscp);
-FN(rdpmc);
-FN(rdpid);
-FN(cpuid);
-FN(swapgs);
-FN(rdfsbase);
-FN(rdgsbase);
-FN(wrfsbase);
-FN(wrgsbase);
-FN(syscall);
-FN(sysret);
-FN(sysenter);
-FN(sysexit);
-FN(hlt);
-FN(invlpg);
-FN(invpcid);
-FN(wbinvd);
-FN(in);
-FN(out);
-FN(in_dx);
-FN(out_dx);
-FN(ins);
-FN(outs);
+FN(xgetbv);
+FN(xsetbv);
+FN(fxsave);
+FN(fxrstor);
+FN(ldmxcsr);
+FN(stmxcsr);
+FN(xsave);
+FN(xrstor);
+FN(xsaveopt);
+FN(xsavec);
+FN(xsaves);
+FN(xrstors);
+TAB(optab_simd_onebyte);
+TAB(optab_simd_0f);
+TAB(optab_simd_0f38);
+TAB(optab_simd_0f3a);
+TAB(optab_simd_vex_0f);
+TAB(optab_simd_vex_0f38);
+TAB(optab_simd_vex_0f3a);
+
+void	fpu_reset(struct cpu *) __attribute__((weak, alias("no_fpu")));
+void	fpu_get_xstate(const struct cpu *, void *)
+	    __attribute__((weak, alias("no_fpu_get")));
+int	fpu_set_xstate(struct cpu *, const void *)
+	    __attribute__((weak, alias("no_fpu_set")));
+
+static void
+no_fpu(struct cpu *c)
+{
+	(void)c;
+}
+
+static void
+no_fpu_get(const struct cpu *c, void *area)
+{
+	(void)c;
+	(void)area;
+}
+
+static int
+no_fpu_set(struct cpu *c, const void *area)
+{
+	(void)c;
+	(void)area;
+	return (0);
+}

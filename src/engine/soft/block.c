@@ -1,0 +1,545 @@
+/*
+ * The cache of decoded code (block.h): finding, making and forgetting blocks.
+ */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "engine/soft/block.h"
+#include "engine/soft/cpu.h"
+#include "engine/soft/mmu.h"
+#include "engine/soft/vm.h"
+
+#define ARENA_SIZE	((size_t)64 << 20)
+#define HASH_SIZE	65536
+#define PAGES_SIZE	16384
+/* The most that one block and its page can take. */
+#define ARENA_RESERVE	(sizeof(struct block) + sizeof(struct code_page) * 2 + \
+    BLOCK_INSNS * (sizeof(struct insn) + INSN_MAXLEN) + 64)
+/* Writes over code of a page after which all of its blocks go. */
+#define PAGE_PATIENCE	4
+
+/* A page of guest memory that blocks were made from. */
+struct code_page {
+	uint64_t	 p_gpa;
+	uint64_t	 p_granules;	/* bit n: bytes [64n, 64n+64) are code */
+	struct code_page *p_hash;
+	struct block	*p_blocks;	/* by b_page[] */
+	unsigned	 p_overwritten;
+};
+
+struct block_cache *
+block_cache_new(void)
+{
+	struct block_cache *bc;
+
+	if ((bc = calloc(1, sizeof(*bc))) == NULL)
+		return (NULL);
+	bc->bc_arena = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (bc->bc_arena == MAP_FAILED) {
+		free(bc);
+		return (NULL);
+	}
+	bc->bc_hash = calloc(HASH_SIZE, sizeof(struct block *));
+	bc->bc_pages = calloc(PAGES_SIZE, sizeof(struct code_page *));
+	bc->bc_temp = calloc(1, sizeof(struct block) + sizeof(struct insn));
+	if (bc->bc_hash == NULL || bc->bc_pages == NULL ||
+	    bc->bc_temp == NULL) {
+		block_cache_free(bc);
+		return (NULL);
+	}
+	bc->bc_epoch = 1;
+	bc->bc_jump_gen = 1;
+	return (bc);
+}
+
+void
+block_cache_free(struct block_cache *bc)
+{
+	if (bc == NULL)
+		return;
+	munmap(bc->bc_arena, ARENA_SIZE);
+	free(bc->bc_hash);
+	free(bc->bc_pages);
+	free(bc->bc_temp);
+	free(bc);
+}
+
+static void *
+arena_take(struct block_cache *bc, size_t size)
+{
+	void *p = bc->bc_arena + bc->bc_used;
+
+	bc->bc_used += (size + 15) & ~(size_t)15;
+	assert(bc->bc_used <= ARENA_SIZE);
+	return (p);
+}
+
+/* --- modes and jumps ---------------------------------------------------------------- */
+
+static unsigned
+block_mode(const struct cpu *c)
+{
+	unsigned mode = c->c_code64 ? BLOCK_64 : c->c_code32 ? BLOCK_32 :
+	    BLOCK_16;
+
+	return (!c->c_protected || c->c_v8086 ? mode | BLOCK_REAL : mode);
+}
+
+void
+block_mode_update(struct cpu *c)
+{
+	struct block_cache *bc = c->c_blocks;
+
+	c->c_decode.dm_bits = c->c_code64 ? 64 : c->c_code32 ? 32 : 16;
+	c->c_decode.dm_real = !c->c_protected || c->c_v8086;
+	/* limits of odd code segments are in nobody's key */
+	if (!c->c_flat_code)
+		bc->bc_jump_gen++;
+	bc->bc_key = bc->bc_jump_gen << 4 | block_mode(c) |
+	    (c->c_cpl == 3 ? 8 : 0);
+}
+
+void
+block_jumps_flush(struct cpu *c)
+{
+	c->c_blocks->bc_jump_gen++;
+	block_mode_update(c);
+	cpu_request(c, REQ_RESYNC);
+}
+
+/* --- forgetting -------------------------------------------------------------------------- */
+
+static unsigned
+block_hash(uint64_t gpa, unsigned mode)
+{
+	return ((unsigned)(gpa ^ gpa >> 15 ^ mode << 13) & (HASH_SIZE - 1));
+}
+
+static struct code_page **
+code_page_slot(struct block_cache *bc, uint64_t gpa)
+{
+	struct code_page **pp = &bc->bc_pages[gpa >> 12 & (PAGES_SIZE - 1)];
+
+	while (*pp != NULL && (*pp)->p_gpa != gpa)
+		pp = &(*pp)->p_hash;
+	return (pp);
+}
+
+static unsigned
+block_side(const struct block *b, uint64_t page)
+{
+	return ((b->b_gpa & ~(uint64_t)PAGE_MASK) == page ? 0 : 1);
+}
+
+static void
+block_unlink_page(struct block_cache *bc, struct block *b, uint64_t page)
+{
+	struct block **bp = &(*code_page_slot(bc, page))->p_blocks;
+
+	while (*bp != b)
+		bp = &(*bp)->b_page[block_side(*bp, page)];
+	*bp = b->b_page[block_side(b, page)];
+}
+
+/* Replaces what is left of the block that executes now. */
+static void
+insn_stop(struct cpu *c, const struct insn *i)
+{
+	c->c_rip -= i->i_len;
+	c->c_insn = i - 1;	/* this one is done */
+	cpu_next(c);
+}
+
+static void
+block_kill(struct cpu *c, struct block *b)
+{
+	struct block_cache *bc = c->c_blocks;
+	struct block **bp;
+	struct insn *i;
+
+	bp = &bc->bc_hash[block_hash(b->b_gpa, b->b_mode)];
+	while (*bp != b)
+		bp = &(*bp)->b_hash;
+	*bp = b->b_hash;
+	block_unlink_page(bc, b, b->b_gpa & ~(uint64_t)PAGE_MASK);
+	if (b->b_gpa2 != NO_PAGE)
+		block_unlink_page(bc, b, b->b_gpa2);
+	b->b_epoch = 0;
+	if (c->c_block == b && c->c_insn >= b->b_insn &&
+	    c->c_insn < b->b_insn + b->b_count)
+		for (i = b->b_insn + (c->c_insn - b->b_insn) + 1;
+		    i < b->b_insn + b->b_count; i++)
+			i->i_exec = insn_stop;
+}
+
+/* Does b have bytes in [from, to) of the page? */
+static bool
+block_covers(const struct block *b, uint64_t page, uint64_t from, uint64_t to)
+{
+	uint64_t start = b->b_gpa, end = b->b_gpa + b->b_len;
+
+	if (block_side(b, page) == 1) {
+		end = page + (b->b_len - (PAGE_SIZE -
+		    (b->b_gpa & PAGE_MASK)));
+		start = page;
+	} else if (b->b_gpa2 != NO_PAGE)
+		end = page + PAGE_SIZE;
+	return (start < to && end > from);
+}
+
+static uint64_t
+page_granules(uint64_t gpa, unsigned len)
+{
+	unsigned first = (unsigned)(gpa & PAGE_MASK) / 64;
+	unsigned last = (unsigned)((gpa & PAGE_MASK) + len - 1) / 64;
+
+	return ((UINT64_MAX >> (63 - (last - first))) << first);
+}
+
+void
+block_written(struct cpu *c, uint64_t gpa, unsigned len)
+{
+	vm_written(c->c_vm, c, gpa, len);
+	block_forget(c, gpa, len);
+}
+
+void
+block_forget(struct cpu *c, uint64_t gpa, unsigned len)
+{
+	struct block_cache *bc = c->c_blocks;
+	uint64_t page = gpa & ~(uint64_t)PAGE_MASK;
+	struct code_page *p;
+	struct block *b, *next;
+	atomic_uchar *flags;
+	uint8_t *host;
+	bool hit = false;
+
+	if ((p = *code_page_slot(bc, page)) == NULL ||
+	    (p->p_granules & page_granules(gpa, len)) == 0)
+		return;
+	for (b = p->p_blocks; b != NULL; b = next) {
+		next = b->b_page[block_side(b, page)];
+		if (block_covers(b, page, gpa, gpa + len)) {
+			block_kill(c, b);
+			hit = true;
+		}
+	}
+	if (hit && ++p->p_overwritten > PAGE_PATIENCE)
+		while (p->p_blocks != NULL)
+			block_kill(c, p->p_blocks);
+	if (p->p_blocks == NULL) {
+		/* data now: fast writes again, if no other VCPU has code */
+		p->p_granules = 0;
+		p->p_overwritten = 0;
+		if (vm_alone(c->c_vm)) {
+			flags = vm_page(c->c_vm, &c->c_mmu->m_range, page,
+			    &host);
+			atomic_fetch_and(flags, (unsigned char)~PAGE_CODE);
+		}
+	}
+}
+
+void
+block_flush(struct cpu *c)
+{
+	struct block_cache *bc = c->c_blocks;
+	struct code_page *p;
+	atomic_uchar *flags;
+	uint8_t *host;
+	unsigned n;
+
+	for (n = 0; n < PAGES_SIZE; n++)
+		for (p = bc->bc_pages[n]; p != NULL; p = p->p_hash) {
+			flags = vm_page(c->c_vm, &c->c_mmu->m_range, p->p_gpa,
+			    &host);
+			if (vm_alone(c->c_vm))
+				atomic_fetch_and(flags,
+				    (unsigned char)~PAGE_CODE);
+		}
+	memset(bc->bc_hash, 0, HASH_SIZE * sizeof(struct block *));
+	memset(bc->bc_pages, 0, PAGES_SIZE * sizeof(struct code_page *));
+	bc->bc_used = 0;
+	c->c_block = NULL;
+	block_jumps_flush(c);
+}
+
+/* --- checking --------------------------------------------------------------------------------- */
+
+void
+block_epoch(struct cpu *c)
+{
+	struct block_cache *bc = c->c_blocks;
+
+	if (++bc->bc_epoch == 0) {
+		/* after 2^32 of them: a dead block must not come to life */
+		bc->bc_epoch = 1;
+		block_flush(c);
+	}
+}
+
+bool
+block_check(struct cpu *c, struct block *b)
+{
+	struct block_cache *bc = c->c_blocks;
+	unsigned head = b->b_len;
+	bool same;
+
+	if (b->b_epoch == bc->bc_epoch)
+		return (true);
+	if (b->b_epoch == 0)
+		return (false);
+	c->c_fetching = true;
+	if (b->b_gpa2 != NO_PAGE)
+		head = PAGE_SIZE - (unsigned)(b->b_gpa & PAGE_MASK);
+	same = memcmp(mmu_host(c, b->b_gpa), b->b_bytes, head) == 0;
+	if (same && b->b_gpa2 != NO_PAGE)
+		same = memcmp(mmu_host(c, b->b_gpa2), b->b_bytes + head,
+		    b->b_len - head) == 0;
+	c->c_fetching = false;
+	if (same)
+		b->b_epoch = bc->bc_epoch;
+	else
+		block_kill(c, b);
+	return (same);
+}
+
+/* --- making ------------------------------------------------------------------------------------- */
+
+static void
+page_add(struct block_cache *bc, struct block *b, uint64_t gpa, unsigned len)
+{
+	uint64_t page = gpa & ~(uint64_t)PAGE_MASK;
+	struct code_page **pp = code_page_slot(bc, page), *p = *pp;
+
+	if (p == NULL) {
+		p = *pp = arena_take(bc, sizeof(*p));
+		memset(p, 0, sizeof(*p));
+		p->p_gpa = page;
+	}
+	p->p_granules |= page_granules(gpa, len);
+	b->b_page[block_side(b, page)] = p->p_blocks;
+	p->p_blocks = b;
+}
+
+static void
+block_add(struct block_cache *bc, struct block *b)
+{
+	unsigned h = block_hash(b->b_gpa, b->b_mode);
+	unsigned head = b->b_len;
+
+	b->b_hash = bc->bc_hash[h];
+	bc->bc_hash[h] = b;
+	if (b->b_gpa2 != NO_PAGE) {
+		head = PAGE_SIZE - (unsigned)(b->b_gpa & PAGE_MASK);
+		page_add(bc, b, b->b_gpa2, b->b_len - head);
+	}
+	page_add(bc, b, b->b_gpa, head);
+}
+
+/* Raises what an undecodable first instruction raises. */
+static _Noreturn void
+block_undecodable(struct cpu *c, enum decode_result r)
+{
+	c->c_fetching = false;
+	if (r == DECODE_UD)
+		cpu_ud(c);
+	cpu_gp(c, 0);		/* too long, or beyond the segment's limit */
+}
+
+/* Bytes from CS:RIP on that the segment's limit allows. */
+static uint64_t
+block_room(const struct cpu *c)
+{
+	if (c->c_flat_code)
+		return (UINT64_MAX);
+	return ((uint64_t)c->c_seg[SEG_CS].s_limit + 1 - c->c_rip);
+}
+
+/*
+ * One instruction, used once: across the end of a page, near the segment's
+ * limit, or outside guest memory, where the monitor's answers or an empty bus
+ * are executed. code: what there is of it in the first page.
+ */
+static struct block *
+block_single(struct cpu *c, uint64_t linear, const struct mmu_target *t,
+    const uint8_t *code, unsigned avail, struct mmu_target *t2,
+    uint8_t bytes[INSN_MAXLEN])
+{
+	struct block *b = c->c_blocks->bc_temp;
+	unsigned n, room = (unsigned)(block_room(c) < INSN_MAXLEN ?
+	    block_room(c) : INSN_MAXLEN);
+	enum decode_result r;
+	uint64_t data;
+
+	memset(bytes, 0, INSN_MAXLEN);
+	t2->t_host = NULL;
+	for (n = 0; n < avail && n < INSN_MAXLEN; n++) {
+		if (t->t_host != NULL)
+			bytes[n] = code[n];
+		else if (c->c_host->eh_mmio_read(c->c_hostarg, t->t_gpa + n,
+		    1, &data))
+			bytes[n] = (uint8_t)data;
+		else
+			bytes[n] = 0xff;
+	}
+	r = insn_decode(bytes, n < room ? n : room, &c->c_decode, b->b_insn);
+	if (r == DECODE_MORE && n < room) {
+		mmu_translate(c, c->c_mmu->m_class, linear + n, ENGINE_EXEC,
+		    t2);
+		if (t2->t_host != NULL) {
+			if (!t2->t_code)
+				mmu_code_page(c, t2->t_gpa);
+			memcpy(bytes + n, t2->t_host, INSN_MAXLEN - n);
+		} else
+			memset(bytes + n, 0xff, INSN_MAXLEN - n);
+		r = insn_decode(bytes, room, &c->c_decode, b->b_insn);
+	}
+	if (r != DECODE_OK)
+		block_undecodable(c, r);
+	b->b_gpa = t->t_gpa;
+	b->b_gpa2 = NO_PAGE;
+	b->b_epoch = 0;
+	b->b_len = b->b_insn[0].i_len;
+	b->b_count = 1;
+	b->b_mode = (uint8_t)block_mode(c);
+	b->b_temp = true;
+	b->b_succ[0] = b->b_succ[1] = NULL;
+	return (b);
+}
+
+static struct block *
+block_make(struct cpu *c, uint64_t linear, const struct mmu_target *t)
+{
+	struct block_cache *bc = c->c_blocks;
+	unsigned avail = PAGE_SIZE - (unsigned)(t->t_gpa & PAGE_MASK);
+	uint8_t bytes[INSN_MAXLEN], *copy;
+	enum decode_result r = DECODE_OK;
+	struct mmu_target t2;
+	struct block *b, *s;
+	unsigned len = 0;
+
+	if (t->t_host == NULL)
+		return (block_single(c, linear, t, NULL, avail, &t2, bytes));
+	if (!t->t_code)
+		mmu_code_page(c, t->t_gpa);
+	if (ARENA_SIZE - bc->bc_used < ARENA_RESERVE) {
+		block_flush(c);
+		mmu_code_page(c, t->t_gpa);
+	}
+	if (avail > BLOCK_INSNS * INSN_MAXLEN)
+		avail = BLOCK_INSNS * INSN_MAXLEN;
+	/*
+	 * Decode a copy: the bytes may change under us, and the copy is what
+	 * later checks compare with. It goes behind the instructions, and
+	 * what is not used of either is given back.
+	 */
+	b = (struct block *)(void *)(bc->bc_arena + bc->bc_used);
+	memset(b, 0, sizeof(*b));
+	copy = (uint8_t *)(b->b_insn + BLOCK_INSNS);
+	memcpy(copy, t->t_host, avail);
+	do {
+		r = insn_decode(copy + len, avail - len, &c->c_decode,
+		    &b->b_insn[b->b_count]);
+		if (r != DECODE_OK ||
+		    block_room(c) < len + b->b_insn[b->b_count].i_len)
+			break;
+		len += b->b_insn[b->b_count].i_len;
+	} while ((b->b_insn[b->b_count++].i_flags & INSN_END) == 0 &&
+	    b->b_count < BLOCK_INSNS && len < avail);
+	b->b_gpa = t->t_gpa;
+	b->b_gpa2 = NO_PAGE;
+	b->b_mode = (uint8_t)block_mode(c);
+	b->b_epoch = bc->bc_epoch;
+	if (b->b_count == 0) {
+		if (r != DECODE_MORE && r != DECODE_OK)
+			block_undecodable(c, r);
+		s = block_single(c, linear, t, copy, avail, &t2, bytes);
+		if (r == DECODE_OK || t2.t_host == NULL)
+			return (s);
+		/* across a page end, in guest memory: worth keeping */
+		b->b_insn[0] = s->b_insn[0];
+		b->b_count = 1;
+		b->b_gpa2 = t2.t_gpa & ~(uint64_t)PAGE_MASK;
+		copy = bytes;
+		len = s->b_len;
+	}
+	b->b_len = (uint16_t)len;
+	b->b_bytes = (uint8_t *)(b->b_insn + b->b_count);
+	memmove(b->b_bytes, copy, len);
+	arena_take(bc, (size_t)(b->b_bytes + len - (uint8_t *)b));
+	block_add(bc, b);
+	return (b);
+}
+
+/* --- finding -------------------------------------------------------------------------------------- */
+
+static struct block *
+block_lookup(struct cpu *c, uint64_t linear, const struct mmu_target *t)
+{
+	unsigned mode = block_mode(c);
+	struct block *b, *next;
+	struct mmu_target t2;
+	unsigned head;
+
+	for (b = c->c_blocks->bc_hash[block_hash(t->t_gpa, mode)]; b != NULL;
+	    b = next) {
+		next = b->b_hash;
+		if (b->b_gpa != t->t_gpa || b->b_mode != mode ||
+		    b->b_len > block_room(c))
+			continue;
+		if (b->b_gpa2 != NO_PAGE) {
+			if (!block_check(c, b))
+				continue;
+			/* its first bytes are the same, so it needs the rest */
+			c->c_fetching = true;
+			head = PAGE_SIZE - (unsigned)(linear & PAGE_MASK);
+			mmu_translate(c, c->c_mmu->m_class, linear + head,
+			    ENGINE_EXEC, &t2);
+			c->c_fetching = false;
+			if (b->b_gpa2 != (t2.t_gpa & ~(uint64_t)PAGE_MASK))
+				continue;
+		}
+		if (block_check(c, b))
+			return (b);
+	}
+	return (NULL);
+}
+
+struct block *
+block_find(struct cpu *c)
+{
+	struct block_cache *bc = c->c_blocks;
+	struct block_jump *j;
+	struct mmu_target t;
+	struct block *b;
+	uint64_t linear;
+
+	if (!c->c_code64) {
+		c->c_rip &= UINT32_MAX;
+		if (c->c_rip > c->c_seg[SEG_CS].s_limit)
+			cpu_gp(c, 0);
+		linear = (uint32_t)(c->c_rip + c->c_seg[SEG_CS].s_base);
+	} else
+		linear = c->c_rip;
+	j = block_jump_slot(bc, linear);
+	if (j->bj_linear == linear && j->bj_key == bc->bc_key &&
+	    block_check(c, j->bj_block))
+		return (j->bj_block);
+
+	c->c_fetching = true;
+	mmu_translate(c, c->c_mmu->m_class, linear, ENGINE_EXEC, &t);
+	b = t.t_host != NULL ? block_lookup(c, linear, &t) : NULL;
+	c->c_fetching = true;
+	if (b == NULL)
+		b = block_make(c, linear, &t);
+	c->c_fetching = false;
+	if (!b->b_temp) {
+		j->bj_linear = linear;
+		j->bj_key = bc->bc_key;
+		j->bj_block = b;
+	}
+	return (b);
+}

@@ -1,0 +1,97 @@
+/*
+ * The cache of decoded code.
+ *
+ * A block is a run of instructions that follow each other in one page of
+ * physical memory, up to the first that ends it (INSN_END) or 64 of them. An
+ * instruction that straddles two pages is a block of its own. Blocks know
+ * nothing of linear addresses and of privilege, so they serve all mappings.
+ *
+ * 1. A block is valid while its bytes are what was decoded: pages with blocks
+ *    are PAGE_CODE, so the guest's own writes come to block_written(); writes
+ *    behind the engine's back are found by comparing bytes, once a block and
+ *    epoch (bc_epoch).
+ * 2. b_epoch is the epoch for which the block is known good, 0 when it is
+ *    dead. Whoever enters a block compares it first.
+ * 3. Dead blocks keep their memory until the whole cache is flushed, which
+ *    happens only while none executes: pointers to them stay readable.
+ */
+#ifndef SOFT_BLOCK_H
+#define SOFT_BLOCK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/soft/cpu.h"
+
+#define BLOCK_INSNS	64
+#define BLOCK_JUMPS	4096
+#define NO_PAGE		UINT64_MAX
+
+struct block {
+	uint64_t	 b_gpa;		/* of its first byte */
+	uint64_t	 b_gpa2;	/* page of its tail, or NO_PAGE */
+	uint32_t	 b_epoch;
+	uint16_t	 b_len;		/* bytes */
+	uint8_t		 b_count;	/* instructions */
+	uint8_t		 b_mode;	/* how it was decoded: BLOCK_* */
+	bool		 b_temp;	/* not in the cache: use once */
+	/* Where it went on, in the same page: not taken, taken. */
+	struct block	*b_succ[2];
+	struct block	*b_hash;	/* next of the same bucket */
+	struct block	*b_page[2];	/* next of the same page; of the tail's */
+	uint8_t		*b_bytes;	/* what was decoded */
+	struct insn	 b_insn[];
+};
+
+/* b_mode */
+#define BLOCK_16	0
+#define BLOCK_32	1
+#define BLOCK_64	2
+#define BLOCK_REAL	4
+
+struct block_jump {
+	uint64_t	 bj_linear;
+	uint64_t	 bj_key;
+	struct block	*bj_block;
+};
+
+struct block_cache {
+	struct block_jump bc_jump[BLOCK_JUMPS];
+	uint64_t	 bc_jump_gen;
+	uint64_t	 bc_key;	/* bc_jump_gen and the mode: see below */
+	uint32_t	 bc_epoch;
+	uint8_t		*bc_arena;
+	size_t		 bc_used;
+	struct block	**bc_hash;
+	struct code_page **bc_pages;
+	struct block	*bc_temp;
+};
+
+struct block_cache *block_cache_new(void);
+void		 block_cache_free(struct block_cache *);
+
+/* The block at CS:RIP; raises the faults of an instruction fetch. */
+struct block	*block_find(struct cpu *);
+/* This VCPU wrote guest memory [gpa, gpa+len), inside a page with code. */
+void		 block_written(struct cpu *, uint64_t gpa, unsigned len);
+/* The blocks of [gpa, gpa+len), inside a page. */
+void		 block_forget(struct cpu *, uint64_t gpa, unsigned len);
+/* Everything; no block may be executing. */
+void		 block_flush(struct cpu *);
+/* From now on bytes are compared before a block is entered again. */
+void		 block_epoch(struct cpu *);
+/* Is b good for this epoch? Compares its bytes if need be. */
+bool		 block_check(struct cpu *, struct block *);
+
+/* The jump cache is keyed by linear address, by everything that decides what
+ * is there (a generation), and by mode. */
+void		 block_mode_update(struct cpu *);
+void		 block_jumps_flush(struct cpu *);
+
+static inline struct block_jump *
+block_jump_slot(struct block_cache *bc, uint64_t linear)
+{
+	return (&bc->bc_jump[(linear ^ linear >> 12) & (BLOCK_JUMPS - 1)]);
+}
+
+#endif

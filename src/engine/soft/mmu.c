@@ -1,0 +1,324 @@
+/*
+ * The software TLB: filling, flushing, and what keeps tags away from pages
+ * that need to be looked at (mmu.h). The walk itself is in walk.c.
+ */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/soft/block.h"
+#include "engine/soft/cpu.h"
+#include "engine/soft/mmu.h"
+#include "engine/soft/vm.h"
+#include "engine/soft/walk.h"
+
+struct mmu *
+mmu_new(void)
+{
+	struct mmu *m;
+
+	if ((m = calloc(1, sizeof(*m))) == NULL)
+		return (NULL);
+	m->m_global = 1;
+	m->m_counter = m->m_context = 1;
+	return (m);
+}
+
+void
+mmu_free(struct mmu *m)
+{
+	free(m);
+}
+
+uint8_t *
+mmu_host(struct cpu *c, uint64_t gpa)
+{
+	uint8_t *host;
+
+	if (vm_page(c->c_vm, &c->c_mmu->m_range, gpa, &host) == NULL)
+		return (NULL);
+	return (host);
+}
+
+/* Leaves run(): the VM's rights do not allow this access. */
+static _Noreturn void
+mmu_denied(struct cpu *c, uint64_t gpa, int access)
+{
+	c->c_run->er_protect.gpa = gpa;
+	c->c_run->er_protect.access = (enum engine_access)(
+	    access & ENGINE_WRITE ? ENGINE_WRITE : access);
+	cpu_leave(c, ENGINE_EXIT_PROTECT, true);
+}
+
+/* Does a breakpoint watch anything in this page? */
+static bool
+mmu_watched(const struct mmu *m, uint64_t page)
+{
+	unsigned n;
+
+	for (n = 0; n < m->m_nwatch; n++)
+		if (m->m_watch[n][0] < page + PAGE_SIZE &&
+		    m->m_watch[n][1] > page)
+			return (true);
+	return (false);
+}
+
+/* Sets the tags that the entry may have, from its rights and the page's. */
+static void
+tlb_tags(struct cpu *c, struct tlb_entry *e, atomic_uchar *flags)
+{
+	uint64_t tag = e->te_page | c->c_tlb_gen;
+	unsigned f = atomic_load_explicit(flags, memory_order_relaxed);
+	unsigned rights = e->te_rights & ~(f >> 4);
+
+	e->te_read = e->te_write = e->te_exec = 0;
+	if (rights & ENGINE_EXEC)
+		e->te_exec = tag;
+	if (c->c_mmu->m_nwatch != 0 && mmu_watched(c->c_mmu, e->te_page))
+		return;
+	if (rights & ENGINE_READ)
+		e->te_read = tag;
+	if (rights & ENGINE_WRITE && (f & PAGE_CODE) == 0) {
+		if ((f & PAGE_WMAP) == 0)
+			f = atomic_fetch_or(flags, PAGE_WMAP);
+		if ((f & PAGE_CODE) == 0)
+			e->te_write = tag;
+	}
+}
+
+void
+mmu_translate(struct cpu *c, enum mmu_class class, uint64_t linear,
+    int access, struct mmu_target *t)
+{
+	struct mmu *m = c->c_mmu;
+	struct tlb_entry *e;
+	struct walk w;
+	atomic_uchar *flags;
+	uint8_t *host;
+	unsigned f;
+	int need;
+
+	if (!c->c_long)
+		linear = (uint32_t)linear;
+	else if (!cpu_canonical(linear))
+		cpu_gp(c, 0);
+
+	/* a write is never allowed where a read is not */
+	need = access & ENGINE_WRITE ? ENGINE_WRITE : access;
+	e = tlb_slot(m->m_tlb[class], linear);
+	if (e->te_page != (linear & ~(uint64_t)PAGE_MASK) ||
+	    (e->te_rights & need) == 0 ||
+	    !(e->te_context == m->m_context ||
+	    (e->te_global != 0 && e->te_global == m->m_global))) {
+		walk_page(c, class, linear, need, &w);
+		e->te_page = linear & ~(uint64_t)PAGE_MASK;
+		e->te_gpa = w.w_gpa & ~(uint64_t)PAGE_MASK;
+		e->te_rights = w.w_rights;
+		e->te_context = m->m_context;
+		e->te_global = w.w_global ? m->m_global : 0;
+		e->te_read = e->te_write = e->te_exec = 0;
+		if (w.w_large) {
+			/* a 4 MiB page is two regions of 2 MiB */
+			uint64_t r = linear >> 21;
+
+			if (c->c_paging == PAGING_32) {
+				m->m_large[0][((r ^ 1) % MMU_REGIONS) / 64] |=
+				    1ul << ((r ^ 1) % 64);
+			} else if (w.w_large == 2) {
+				r = linear >> 30;
+				m->m_large[1][(r % MMU_REGIONS) / 64] |=
+				    1ul << (r % 64);
+			}
+			r = linear >> 21;
+			m->m_large[0][(r % MMU_REGIONS) / 64] |=
+			    1ul << (r % 64);
+		}
+	}
+
+	t->t_gpa = e->te_gpa | (linear & PAGE_MASK);
+	flags = vm_page(c->c_vm, &m->m_range, t->t_gpa, &host);
+	if (flags == NULL) {
+		t->t_host = NULL;
+		t->t_code = false;
+		return;
+	}
+	f = atomic_load_explicit(flags, memory_order_relaxed);
+	if (f & PAGE_DENY((unsigned)access))
+		mmu_denied(c, t->t_gpa, access & (int)(f >> 4));
+	t->t_host = host;
+	t->t_code = (f & PAGE_CODE) != 0;
+	e->te_addend = (uint64_t)(uintptr_t)host - linear;
+	tlb_tags(c, e, flags);
+}
+
+/* --- flushing ------------------------------------------------------------------ */
+
+void
+mmu_retag(struct cpu *c)
+{
+	struct mmu *m = c->c_mmu;
+	unsigned n, k;
+
+	if (++c->c_tlb_gen > TLB_GEN_MAX) {
+		for (k = 0; k < MMU_CLASSES; k++)
+			for (n = 0; n < TLB_SIZE; n++) {
+				m->m_tlb[k][n].te_read = 0;
+				m->m_tlb[k][n].te_write = 0;
+				m->m_tlb[k][n].te_exec = 0;
+			}
+		c->c_tlb_gen = 1;
+	}
+	block_jumps_flush(c);
+}
+
+static unsigned
+mmu_pcid(const struct cpu *c)
+{
+	return (c->c_cr4 & CR4_PCIDE ? c->c_cr3 & 0xfff : 0);
+}
+
+void
+mmu_switch(struct cpu *c)
+{
+	struct mmu *m = c->c_mmu;
+	uint64_t *context = &m->m_pcid[mmu_pcid(c)];
+
+	if (*context == 0)
+		*context = ++m->m_counter;
+	m->m_context = *context;
+	mmu_retag(c);
+}
+
+void
+mmu_flush_pcid(struct cpu *c, unsigned pcid)
+{
+	c->c_mmu->m_pcid[pcid] = 0;
+	mmu_switch(c);
+}
+
+void
+mmu_flush_context(struct cpu *c)
+{
+	mmu_flush_pcid(c, mmu_pcid(c));
+}
+
+void
+mmu_flush_pcids(struct cpu *c)
+{
+	memset(c->c_mmu->m_pcid, 0, sizeof(c->c_mmu->m_pcid));
+	mmu_switch(c);
+}
+
+void
+mmu_flush_all(struct cpu *c)
+{
+	struct mmu *m = c->c_mmu;
+
+	if (++m->m_global == 0)
+		m->m_global = 1;
+	memset(m->m_large, 0, sizeof(m->m_large));
+	mmu_flush_pcids(c);
+}
+
+void
+mmu_flush_page(struct cpu *c, uint64_t linear)
+{
+	struct mmu *m = c->c_mmu;
+	struct tlb_entry *e;
+	uint64_t small = (linear >> 21) % MMU_REGIONS;
+	uint64_t big = (linear >> 30) % MMU_REGIONS;
+	unsigned k;
+
+	if (m->m_large[0][small / 64] >> (small % 64) & 1 ||
+	    m->m_large[1][big / 64] >> (big % 64) & 1) {
+		mmu_flush_all(c);
+		return;
+	}
+	for (k = 0; k < MMU_CLASSES; k++) {
+		e = tlb_slot(m->m_tlb[k], linear);
+		if (e->te_page == (linear & ~(uint64_t)PAGE_MASK)) {
+			e->te_read = e->te_write = e->te_exec = 0;
+			e->te_rights = 0;
+		}
+	}
+	block_jumps_flush(c);
+}
+
+/* --- what keeps tags away --------------------------------------------------------- */
+
+void
+mmu_code_page(struct cpu *c, uint64_t gpa)
+{
+	struct mmu *m = c->c_mmu;
+	atomic_uchar *flags;
+	uint8_t *host;
+	unsigned f, n, k;
+
+	gpa &= ~(uint64_t)PAGE_MASK;
+	flags = vm_page(c->c_vm, &m->m_range, gpa, &host);
+	assert(flags != NULL);
+	f = atomic_fetch_or(flags, PAGE_CODE);
+	if ((f & PAGE_CODE) != 0 || (f & PAGE_WMAP) == 0)
+		return;
+	atomic_fetch_and(flags, (unsigned char)~PAGE_WMAP);
+	for (k = 0; k < MMU_SLOW; k++)
+		for (n = 0; n < TLB_SIZE; n++)
+			if (m->m_tlb[k][n].te_gpa == gpa)
+				m->m_tlb[k][n].te_write = 0;
+	vm_flush_others(c);
+}
+
+void
+mmu_phys_write(struct cpu *c, uint64_t gpa, const void *data, unsigned len)
+{
+	atomic_uchar *flags;
+	uint8_t *host;
+
+	flags = vm_page(c->c_vm, &c->c_mmu->m_range, gpa, &host);
+	if (flags == NULL)
+		return;
+	if (*flags & PAGE_DENY(ENGINE_WRITE))
+		mmu_denied(c, gpa, ENGINE_WRITE);
+	memcpy(host, data, len);
+	if (*flags & PAGE_CODE)
+		block_written(c, gpa, len);
+}
+
+void
+mmu_watch_update(struct cpu *c)
+{
+	struct mmu *m = c->c_mmu;
+	uint64_t dr7 = c->c_dr[7], from, len;
+	unsigned n, rw;
+
+	m->m_nwatch = 0;
+	for (n = 0; n < 4; n++) {
+		rw = dr7 >> (16 + n * 4) & 3;
+		if ((dr7 >> (n * 2) & 3) == 0 || (rw & 1) == 0)
+			continue;
+		/* LEN: 0 one byte, 1 two, 2 eight, 3 four */
+		len = "\1\2\10\4"[dr7 >> (18 + n * 4) & 3];
+		from = c->c_dr[n] & ~(len - 1);
+		m->m_watch[m->m_nwatch][0] = from;
+		m->m_watch[m->m_nwatch][1] = from + len;
+		m->m_nwatch++;
+	}
+	mmu_retag(c);
+}
+
+void
+mmu_mode_update(struct cpu *c)
+{
+	struct mmu *m = c->c_mmu;
+
+	if (c->c_cpl == 3)
+		m->m_class = MMU_USER;
+	else if (c->c_cr4 & CR4_SMAP && (c->c_rflags & FL_AC) == 0)
+		m->m_class = MMU_SMAP;
+	else
+		m->m_class = MMU_SUPER;
+	c->c_tlb = m->m_tlb[m->m_class];
+	if (c->c_cpl == 3 && c->c_rflags & FL_AC && c->c_cr0 & CR0_AM)
+		c->c_tlb = m->m_tlb[MMU_SLOW];
+	c->c_tlb_sys = m->m_tlb[mmu_class_sys(c)];
+}

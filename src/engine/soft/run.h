@@ -1,0 +1,16 @@
+/*
+ * Running a VCPU to its next exit (run.c).
+ */
+#ifndef SOFT_RUN_H
+#define SOFT_RUN_H
+
+#include "engine/soft/cpu.h"
+
+/* eo_run(). Guest memory rights of the host included: hostfault.h. */
+int	run_vcpu(struct cpu *, struct engine_run *);
+/* Could an external interrupt be delivered at this boundary? */
+bool	run_ready(const struct cpu *);
+/* Ends the instruction with c_event to be delivered. */
+_Noreturn void	run_fault(struct cpu *);
+
+#endif

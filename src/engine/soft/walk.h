@@ -1,0 +1,26 @@
+/*
+ * The page walk: linear to physical address by the guest's tables.
+ */
+#ifndef SOFT_WALK_H
+#define SOFT_WALK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/soft/mmu.h"
+
+struct walk {
+	uint64_t	w_gpa;
+	uint8_t		w_rights;	/* ENGINE_* that need no walk again */
+	uint8_t		w_large;	/* 0: 4 KiB, 1: 2 or 4 MiB, 2: 1 GiB */
+	bool		w_global;
+};
+
+/*
+ * Walks for an access (one of ENGINE_READ, _WRITE, _EXEC) of a class, setting A
+ * and D as the CPU does. Raises #PF.
+ */
+void	walk_page(struct cpu *, enum mmu_class, uint64_t linear, int access,
+	    struct walk *);
+
+#endif
