@@ -5,5 +5,6 @@
 #include "vmm/monitor.h"
 
 const struct engine_row engine_table[] = {
+	{ &engine_soft, 1 },
 	{ NULL, 0 }
 };
