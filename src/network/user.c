@@ -32,9 +32,10 @@
 
 #include "base/log.h"
 #include "network/backend.h"
+#include "network/fragment.h"
 
 #define USER_HELD_MAX	1024
-#define USER_ETHERNET	14	/* bytes of an Ethernet header */
+#define USER_IPV4_MIN	34	/* Ethernet's header and IP's */
 #define USER_TYPE_IPV4	0x0800
 #define USER_TYPE_ARP	0x0806
 #define NS_PER_MS	1000000ULL
@@ -65,6 +66,7 @@ struct user {
 	struct network	 u_network;	/* first: see backend.h */
 	struct loop	*u_loop;
 	Slirp		*u_slirp;
+	struct fragments *u_fragments;
 	struct user_socket **u_socket;	/* by descriptor */
 	int		 u_nsockets;
 	unsigned	 u_round;
@@ -421,6 +423,7 @@ user_close(struct network *network)
 	free(u->u_socket);
 	while (u->u_held != NULL)
 		user_drop_first(u);
+	fragments_free(u->u_fragments);
 	loop_timer_free(u->u_sleep);
 	loop_timer_free(u->u_arm);
 	free(u);
@@ -428,33 +431,28 @@ user_close(struct network *network)
 
 /*
  * What of the guest's frames libslirp gets to see: ARP and whole IPv4 packets.
- * Its reassembly (4.7) follows pointers that fragments have overwritten, so
- * fragments are not for it.
+ * Its own reassembly (4.7) follows pointers that fragments have overwritten.
  */
 static bool
-user_accepts(const uint8_t *frame, size_t len)
+user_accepts(struct user *u, const uint8_t **frame, size_t *len)
 {
-	const uint8_t *ip = frame + USER_ETHERNET;
-	unsigned type = (unsigned)frame[12] << 8 | frame[13];
+	unsigned type = (unsigned)(*frame)[12] << 8 | (*frame)[13];
 
 	if (type == USER_TYPE_ARP)
 		return (true);
-	if (type != USER_TYPE_IPV4 || len < USER_ETHERNET + 20)
+	if (type != USER_TYPE_IPV4 || *len < USER_IPV4_MIN)
 		return (false);
-	/* more fragments, or not the first (RFC 791, 3.1) */
-	if ((ip[6] & 0x3f) != 0 || ip[7] != 0) {
-		LOG_GUEST("network: the guest's IP fragments are dropped");
-		return (false);
-	}
-	return (true);
+	return (!fragment_is(*frame) || fragments_take(u->u_fragments, *frame,
+	    *len, loop_now(), frame, len));
 }
 
 static void
-user_send(struct network *network, const void *frame, size_t len)
+user_send(struct network *network, const void *data, size_t len)
 {
 	struct user *u = (struct user *)network;
+	const uint8_t *frame = data;
 
-	if (!user_accepts(frame, len))
+	if (!user_accepts(u, &frame, &len))
 		return;
 	slirp_input(u->u_slirp, frame, (int)len);
 	loop_timer_set(u->u_arm, 0);
@@ -492,7 +490,8 @@ network_user_open(struct network **np, struct loop *loop,
 	u->u_held_tail = &u->u_held;
 	u->u_sleep = loop_timer_new(loop, user_run, u);
 	u->u_arm = loop_timer_new(loop, user_arm_later, u);
-	if (u->u_sleep == NULL || u->u_arm == NULL ||
+	u->u_fragments = fragments_new();
+	if (u->u_sleep == NULL || u->u_arm == NULL || u->u_fragments == NULL ||
 	    (u->u_slirp = slirp_new(&config, &user_callbacks, u)) == NULL) {
 		err_set(err, "network: cannot start user-mode NAT");
 		goto fail;

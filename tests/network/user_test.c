@@ -464,6 +464,91 @@ test_no_room(void **state)
 	card_close(&c);
 }
 
+/* A frame as fragments of at most cut bytes of data, in any order. */
+static unsigned
+split(uint8_t part[][FRAME_SIZE], size_t lens[], const uint8_t *f, size_t len,
+    size_t cut)
+{
+	size_t done, n, total = len - 34;
+	unsigned i = 0, word;
+
+	for (done = 0; done < total; done += n, i++) {
+		n = total - done < cut ? total - done : cut;
+		memcpy(part[i], f, 34);
+		memcpy(part[i] + 34, f + 34 + done, n);
+		part[i][16] = (uint8_t)((20 + n) >> 8);
+		part[i][17] = (uint8_t)(20 + n);
+		word = (unsigned)(done / 8) |
+		    (done + n < total ? 0x2000 : 0);
+		part[i][20] = (uint8_t)(word >> 8);
+		part[i][21] = (uint8_t)word;
+		frame_ip_sum(part[i]);
+		lens[i] = 34 + n;
+	}
+	return (i);
+}
+
+static void
+test_fragments(void **state)
+{
+	static uint8_t part[16][FRAME_SIZE];
+	static const uint8_t order[][4] = { { 0, 1, 2, 3 }, { 3, 2, 1, 0 },
+	    { 1, 3, 0, 2 } };
+	uint8_t f[FRAME_SIZE];
+	struct parsed p;
+	struct card c;
+	struct err err;
+	size_t lens[16], len;
+	unsigned i, k, n;
+
+	(void)state;
+	assert_int_equal(card_open(&c, NULL, 0, &err), 0);
+	say_hello(&c);
+	for (i = 0; i < 3; i++) {
+		len = frame_ping(f, IP_GATEWAY, 9, (uint16_t)i);
+		n = split(part, lens, f, len, 16);
+		assert_int_equal(n, 3);
+		n = split(part, lens, f, len, 8);
+		assert_int_equal(n, 5);
+		for (k = 0; k < 4; k++)
+			network_send(c.network, part[order[i][k]],
+			    lens[order[i][k]]);
+		card_run(&c, SECOND / 50);
+		assert_int_equal(c.head, c.tail);
+		network_send(c.network, part[4], lens[4]);
+		p = card_next(&c, is_icmp);
+		assert_int_equal(p.flags, 0);
+		assert_int_equal(p.dport, i);
+		assert_int_equal(p.len, 32);
+	}
+	/* what overlaps is dropped, all of it */
+	len = frame_ping(f, IP_GATEWAY, 9, 50);
+	n = split(part, lens, f, len, 8);
+	for (k = 0; k < n; k++) {
+		network_send(c.network, part[k], lens[k]);
+		if (k == 2)
+			network_send(c.network, part[1], lens[1]);
+	}
+	card_run(&c, SECOND / 50);
+	assert_int_equal(c.head, c.tail);
+	/* beyond what is kept: the first of many */
+	len = frame_ping(f, IP_GATEWAY, 9, 51);
+	n = split(part, lens, f, len, 24);
+	network_send(c.network, part[0], lens[0]);
+	for (k = 0; k < 10; k++) {
+		uint8_t other[8][FRAME_SIZE];
+		size_t other_lens[8];
+
+		len = frame_ping(f, IP_GATEWAY, 10, 1);
+		split(other, other_lens, f, len, 24);
+		network_send(c.network, other[0], other_lens[0]);
+	}
+	network_send(c.network, part[1], lens[1]);
+	card_run(&c, SECOND / 50);
+	assert_int_equal(c.head, c.tail);
+	card_close(&c);
+}
+
 static void
 test_nonsense(void **state)
 {
@@ -538,6 +623,7 @@ main(void)
 		cmocka_unit_test(test_hostfwd),
 		cmocka_unit_test(test_ports_that_cannot_be_had),
 		cmocka_unit_test(test_no_room),
+		cmocka_unit_test(test_fragments),
 		cmocka_unit_test(test_nonsense),
 	};
 
