@@ -6,6 +6,5 @@
 
 const struct engine_row engine_table[] = {
 	{ &engine_soft, 1 },
-	{ &engine_soft, 1 },
 	{ NULL, 0 }
 };
