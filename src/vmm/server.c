@@ -342,13 +342,12 @@ server_add(uint32_t id, int fd)
 void
 server_drop(uint32_t id)
 {
-	struct listener *li = NULL;
+	struct listener *li;
 
 	pthread_mutex_lock(&server_lock);
-	if (server_now != NULL)
-		for (li = server_now->se_listeners; li != NULL; li = li->li_next)
-			if (li->li_id == id && !li->li_dropped)
-				break;
+	li = server_now != NULL ? server_now->se_listeners : NULL;
+	while (li != NULL && (li->li_id != id || li->li_dropped))
+		li = li->li_next;
 	if (li != NULL) {
 		li->li_dropped = true;
 		/* Nobody finds it from now on, whenever the thread closes it */
