@@ -25,7 +25,7 @@ import time
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
 BUILD = os.environ.get("VMM_BUILD", os.path.join(TOP, "build"))
-GUEST = os.path.join(TOP, "build", "guest")
+GUEST = os.environ.get("VMM_GUEST", os.path.join(TOP, "build", "guest"))
 os.environ["PATH"] += ":/sbin:/usr/sbin"
 TIMEOUT = int(os.environ.get("TIMEOUT", "2400"))
 SIZE = 64 << 20
