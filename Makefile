@@ -159,6 +159,21 @@ $(TEST_GUEST): tests/multiboot/guest.c tests/multiboot/guest.ld
 	    -nostdlib -static -no-pie -Wl,--build-id=none,-z,noexecstack \
 	    -Wl,--no-warn-rwx-segments -T tests/multiboot/guest.ld -o $@ $<
 
+# 64-bit kernels that check the interrupt controllers from inside.
+APIC_GUESTS := $(patsubst tests/%.c,$(B)/tests/%.elf,\
+    $(filter-out %/guest.c,$(wildcard tests/apic_guests/*.c)))
+TEST_GUEST += $(APIC_GUESTS)
+$(APIC_GUESTS): $(B)/tests/%.elf: tests/%.c \
+    $(addprefix tests/apic_guests/,guest.c start.S guest.h guest.ld)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CSTD) $(WARN) -m64 -O1 -ffreestanding -fno-pic \
+	    -fno-stack-protector -fcf-protection=none -mgeneral-regs-only \
+	    -mno-red-zone -fno-asynchronous-unwind-tables -nostdlib -static \
+	    -no-pie -Wl,--build-id=none,-z,noexecstack,-z,max-page-size=4096 \
+	    -Wl,--no-warn-rwx-segments -T tests/apic_guests/guest.ld -o $@ $< \
+	    tests/apic_guests/guest.c tests/apic_guests/start.S
+
 .SECONDARY:
 
 # What test scripts are told.
