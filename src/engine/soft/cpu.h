@@ -333,12 +333,6 @@ cpu_rflags(const struct cpu *c)
 	return (c->c_rflags | FL_R1);
 }
 
-/* FPU state as after RESET; in the standard XSAVE form, ENGINE_XSTATE_SIZE
- * (xsave.c; 0 or EINVAL). */
-void	fpu_reset(struct cpu *);
-void	fpu_get_xstate(const struct cpu *, void *area);
-int	fpu_set_xstate(struct cpu *, const void *area);
-
 /* Loads all of RFLAGS (VM aside, which far.c handles) and what hangs on TF,
  * RF and AC. */
 void	cpu_set_rflags(struct cpu *, uint64_t);

@@ -16,6 +16,8 @@
 #include "engine/soft/mmu.h"
 #include "engine/soft/run.h"
 #include "engine/soft/segment.h"
+#include "engine/soft/simd.h"
+#include "engine/soft/stub.h"
 #include "engine/soft/sys.h"
 #include "engine/soft/vm.h"
 
@@ -304,6 +306,7 @@ soft_vcpu_free(struct engine_vcpu *v)
 		vm_leave(c->c_vm, c);
 	block_cache_free(c->c_blocks);
 	mmu_free(c->c_mmu);
+	stub_cache_free(c->c_stubs);
 	free(c->c_written);
 	free(v);
 }
@@ -320,6 +323,7 @@ soft_vcpu_new(struct engine_vm *vm, unsigned id, const struct engine_host *host,
 	struct engine_vcpu *v;
 	struct cpu *c;
 	unsigned n;
+	int error;
 
 	if ((v = aligned_alloc(64, (sizeof(*v) + 63) & ~63ul)) == NULL)
 		return (ENOMEM);
@@ -335,6 +339,10 @@ soft_vcpu_new(struct engine_vm *vm, unsigned id, const struct engine_host *host,
 	if (c->c_mmu == NULL || c->c_blocks == NULL || c->c_written == NULL) {
 		soft_vcpu_free(v);
 		return (ENOMEM);
+	}
+	if ((error = stub_cache_new(&c->c_stubs)) != 0) {
+		soft_vcpu_free(v);
+		return (error);
 	}
 	decode_mode_init(&c->c_decode, host, arg);
 	c->c_features = c->c_decode.dm_features;
