@@ -144,7 +144,12 @@ $(B)/bin/vmctl: $(VMCTL_OBJ) $(B)/obj/host.a $(B)/obj/core.a
 
 # --- tests ---------------------------------------------------------------------
 
-$(B)/tests/%: $(B)/obj/tests/%.c.o $(TEST_AUX) $(B)/obj/host.a $(B)/obj/core.a
+# A test program is NAME_test.c and what C files its folder has beside tests.
+test_aux = $(patsubst %,$(B)/obj/%.o,$(filter-out %_test.c,$(wildcard \
+    tests/$(1)/*.c)))
+.SECONDEXPANSION:
+$(B)/tests/%: $(B)/obj/tests/%.c.o $$(call test_aux,$$(*D)) $(TEST_AUX) \
+    $(B)/obj/host.a $(B)/obj/core.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(SLIRP) $(LDLIBS) -lcmocka -lZydis -lutil
