@@ -244,7 +244,7 @@ run_single(struct cpu *c)
 		mmu_mmio_reset(c);
 }
 
-/* Blocks until something is requested. */
+/* Blocks, until something is requested. */
 static void
 run_blocks(struct cpu *c)
 {
@@ -255,10 +255,8 @@ run_blocks(struct cpu *c)
 	uint64_t from = 0, linear;
 	unsigned taken = 0;
 
-	for (;;) {
-		if (__builtin_expect(atomic_load_explicit(&c->c_request,
-		    memory_order_relaxed) != 0, 0))
-			return;
+	/* One block in any case: what is requested may have to wait for it. */
+	do {
 		linear = c->c_rip;
 		/* the same page: the link; else the jump cache */
 		if (b != NULL && (from ^ linear) < PAGE_SIZE &&
@@ -304,7 +302,8 @@ run_blocks(struct cpu *c)
 		taken = c->c_rip != from + b->b_len;
 		if (b->b_temp || b->b_gpa2 != NO_PAGE)
 			b = NULL;
-	}
+	} while (__builtin_expect(atomic_load_explicit(&c->c_request,
+	    memory_order_relaxed) == 0, 1));
 }
 
 /* --- a run --------------------------------------------------------------------------------- */
