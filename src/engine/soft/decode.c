@@ -575,6 +575,10 @@ insn_decode(const uint8_t *code, unsigned avail, const struct decode_mode *dm,
 		if (i->i_flags & INSN_F2)
 			i->i_flags |= INSN_REPNE | INSN_END;
 	}
+	/* VEX.pp stands for a prefix, as mandatory ones do */
+	if (d.d_vex && d.d_pfx != PFX_NONE)
+		i->i_flags |= d.d_pfx == PFX_66 ? INSN_66 :
+		    d.d_pfx == PFX_F3 ? INSN_F3 : INSN_F2;
 	if (op->o_rules & O_IO)
 		i->i_flags |= INSN_IO | INSN_END;
 	if (op->o_rules & O_END)
