@@ -377,6 +377,19 @@ uart_clear_fifo(struct ns8250 *n)
 	n->n_fifo_first = n->n_fifo_count = 0;
 }
 
+/* What came before a reset and was not read waits outside again. */
+static void
+uart_give_back(struct ns8250 *n)
+{
+	while (n->n_fifo_count > 0 && n->n_in_count < IN_SIZE) {
+		n->n_fifo_count--;
+		n->n_in_first = (n->n_in_first + IN_SIZE - 1) % IN_SIZE;
+		n->n_in[n->n_in_first] = n->n_fifo[(n->n_fifo_first +
+		    n->n_fifo_count) % FIFO_SIZE];
+		n->n_in_count++;
+	}
+}
+
 static void
 uart_write_fcr(struct ns8250 *n, uint8_t v)
 {
@@ -569,6 +582,8 @@ void
 ns8250_reset(struct ns8250 *n)
 {
 	pthread_mutex_lock(&n->n_lock);
+	if ((n->n_mcr & MCR_LOOP) == 0)
+		uart_give_back(n);
 	n->n_ier = n->n_fcr = n->n_lcr = n->n_mcr = 0;
 	n->n_dll = 12;		/* 9600, for those who look */
 	n->n_dlm = 0;
@@ -576,6 +591,7 @@ ns8250_reset(struct ns8250 *n)
 	n->n_thre_irq = false;
 	n->n_msr = MSR_CTS | MSR_DSR | MSR_DCD;
 	uart_clear_fifo(n);
+	uart_feed(n);
 	uart_update(n);
 	pthread_mutex_unlock(&n->n_lock);
 }
