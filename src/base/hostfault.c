@@ -251,7 +251,9 @@ hostfault_copy(void *dst, const void *src, size_t len)
 		return (false);
 	}
 	hostfault_push(&hf);
-	memcpy(dst, src, len);
+	/* Not memcpy: the pointers may be anything, null included. */
+	__asm__ volatile("rep movsb" : "+D" (dst), "+S" (src), "+c" (len) : :
+	    "memory");
 	hostfault_pop(&hf);
 	return (true);
 }
