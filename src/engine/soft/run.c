@@ -211,12 +211,9 @@ run_boundary(struct cpu *c)
 	if ((c->c_rflags & (FL_TF | FL_RF)) == 0 && c->c_dr6_pending == 0 &&
 	    (c->c_dr[7] & DR7_ENABLED) == 0)
 		cpu_unrequest(c, REQ_STEP);
-	/*
-	 * An event's delivery or an unlucky thread may have asked for more; and
-	 * what waits for IF to open waits instruction by instruction.
-	 */
+	/* an event's delivery or an unlucky thread may have asked for more */
 	return ((atomic_load_explicit(&c->c_request, memory_order_acquire) &
-	    (REQ_STEP | REQ_SHADOW | REQ_WINDOW | REQ_EVENT)) != 0);
+	    (REQ_STEP | REQ_SHADOW)) != 0);
 }
 
 /* --- executing ---------------------------------------------------------------------------- */
