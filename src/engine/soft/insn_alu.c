@@ -5,28 +5,19 @@
 #include "engine/soft/operand.h"
 
 /*
- * Each operation as one host instruction: on a value in a register, and on
- * memory, with PFX "" or "lock; ". BEFORE loads the carry where it is an
- * input.
+ * Each operation as one host instruction, on a value in a register and on
+ * memory. ax_in and its constraint: what AX brings along, if anything, and
+ * BEFORE makes the carry of it.
  */
-#define BEFORE_add	""
-#define BEFORE_or	""
-#define BEFORE_adc	CARRY_IN
-#define BEFORE_sbb	CARRY_IN
-#define BEFORE_and	""
-#define BEFORE_sub	""
-#define BEFORE_xor	""
-#define BEFORE_cmp	""
-#define BEFORE_test	""
-
-#define HOST_OP(op, z)							\
+#define HOST_OP(op, BEFORE, ax_in, ax_constraint, z)			\
 static inline U_##z							\
 op##_##z(struct cpu *c, U_##z a, U_##z b, uint32_t *ax)			\
 {									\
-	uint32_t x = flags_to_ax(c);					\
+	uint32_t x = ax_in;						\
 									\
-	__asm__(BEFORE_##op #op #z " %[b], %[a]\n\t" FLAGS_OUT		\
-	    : "+&a" (x), [a] "+r" (a) : [b] "r" (b) : "cc");		\
+	(void)c;							\
+	__asm__(BEFORE #op #z " %[b], %[a]\n\t" FLAGS_OUT		\
+	    : ax_constraint (x), [a] "+r" (a) : [b] "r" (b) : "cc");	\
 	*ax = x;							\
 	return (a);							\
 }									\
@@ -34,19 +25,24 @@ static inline uint32_t							\
 op##_at_##z(struct cpu *c, void *p, U_##z b, bool lock)			\
 {									\
 	struct any_##z *m = p;						\
-	uint32_t x = flags_to_ax(c);					\
+	uint32_t x = ax_in;						\
 									\
+	(void)c;							\
 	if (lock)							\
-		__asm__ volatile(BEFORE_##op "lock; " #op #z		\
+		__asm__ volatile(BEFORE "lock; " #op #z			\
 		    " %[b], %[m]\n\t" FLAGS_OUT				\
-		    : "+&a" (x), [m] "+m" (m->v) : [b] "r" (b)		\
+		    : ax_constraint (x), [m] "+m" (m->v) : [b] "r" (b)	\
 		    : "cc", "memory");					\
 	else								\
-		__asm__ volatile(BEFORE_##op #op #z " %[b], %[m]\n\t"	\
+		__asm__ volatile(BEFORE #op #z " %[b], %[m]\n\t"	\
 		    FLAGS_OUT						\
-		    : "+&a" (x), [m] "+m" (m->v) : [b] "r" (b) : "cc");	\
+		    : ax_constraint (x), [m] "+m" (m->v) : [b] "r" (b)	\
+		    : "cc");						\
 	return (x);							\
 }
+#define HOST_OP_PLAIN(op, z)	HOST_OP(op, "", 0, "=&a", z)
+#define HOST_OP_CARRY(op, z)						\
+	HOST_OP(op, CARRY_IN, flags_to_ax(c), "+&a", z)
 
 /* Destination r/m, memory: source b. */
 #define RMW(op, z, b)							\
@@ -80,8 +76,8 @@ op##_at_##z(struct cpu *c, void *p, U_##z b, bool lock)			\
 	static void							\
 	name##_##z(struct cpu *c, const struct insn *i)
 
-#define ALU_FORMS(op, z)						\
-HOST_OP(op, z)								\
+#define ALU_FORMS(op, HOST, z)						\
+HOST(op, z)								\
 FN(op##_rm_r_r, z) { TO_REG(op, z, i->i_rm, reg_get_##z(c, i, i->i_reg)); } \
 FN(op##_rm_r_m, z) { RMW(op, z, reg_get_##z(c, i, i->i_reg)); }		\
 FN(op##_r_rm_r, z) { TO_REG(op, z, i->i_reg, rm_get_r(c, i, z)); }	\
@@ -90,20 +86,20 @@ FN(op##_rm_imm_r, z) { TO_REG(op, z, i->i_rm, (U_##z)i->i_imm); }	\
 FN(op##_rm_imm_m, z) { RMW(op, z, (U_##z)i->i_imm); }			\
 FN(op##_a_imm, z) { TO_REG(op, z, RAX, (U_##z)i->i_imm); }
 
-#define ALU_OP(op)							\
-	EACH_SIZE(ALU_FORMS, op)					\
+#define ALU_OP(op, HOST)						\
+	EACH_SIZE(ALU_FORMS, op, HOST)					\
 	VARIANTS_ALL(op##_rm_r);					\
 	VARIANTS_ALL(op##_r_rm);					\
 	VARIANTS_ALL(op##_rm_imm);					\
 	VARIANTS_REG(op##_a_imm)
 
-ALU_OP(add);
-ALU_OP(or);
-ALU_OP(adc);
-ALU_OP(sbb);
-ALU_OP(and);
-ALU_OP(sub);
-ALU_OP(xor);
+ALU_OP(add, HOST_OP_PLAIN);
+ALU_OP(or, HOST_OP_PLAIN);
+ALU_OP(adc, HOST_OP_CARRY);
+ALU_OP(sbb, HOST_OP_CARRY);
+ALU_OP(and, HOST_OP_PLAIN);
+ALU_OP(sub, HOST_OP_PLAIN);
+ALU_OP(xor, HOST_OP_PLAIN);
 
 #define CMP_HOST(op, z)							\
 static inline void							\
