@@ -31,7 +31,7 @@
 
 struct handle {
 	char	h_magic[32];
-	char	h_engine[64];
+	char	h_engine[CALL_ENGINE_LEN];
 };
 
 /* The commands. _IOC_SIZE and _IOC_DIR of the code say what is copied. */
@@ -73,17 +73,34 @@ union params {
 static const int synchronous[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP,
     SIGSYS };
 
-/* Reads the handle behind fd; false if fd is none of ours. */
+/* The inode of the handle that was seen last: it need not be read again. The
+ * kernel numbers memfds by a counter, so no other file comes to have it. */
+static atomic_ullong handle_seen;
+
 static bool
 handle_read(int fd, struct handle *h)
 {
+	return (pread(fd, h, sizeof(*h), 0) == (ssize_t)sizeof(*h) &&
+	    memcmp(h->h_magic, HANDLE_MAGIC, sizeof(HANDLE_MAGIC)) == 0);
+}
+
+/* Is fd one of ours? */
+static bool
+handle_is(int fd)
+{
+	struct handle h;
 	struct stat st;
 
-	/* Only a file of this size is read: no other descriptor notices. */
-	return (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
-	    st.st_size == (off_t)sizeof(*h) && st.st_nlink == 0 &&
-	    pread(fd, h, sizeof(*h), 0) == (ssize_t)sizeof(*h) &&
-	    memcmp(h->h_magic, HANDLE_MAGIC, sizeof(HANDLE_MAGIC)) == 0);
+	/* Only a file of this kind is read: no other descriptor notices. */
+	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) ||
+	    st.st_size != (off_t)sizeof(h) || st.st_nlink != 0)
+		return (false);
+	if (st.st_ino == atomic_load(&handle_seen))
+		return (true);
+	if (!handle_read(fd, &h))
+		return (false);
+	atomic_store(&handle_seen, st.st_ino);
+	return (true);
 }
 
 EXPORT int
@@ -120,9 +137,7 @@ vmm_open(void)
 EXPORT int
 vmm_close(int fd)
 {
-	struct handle h;
-
-	if (!handle_read(fd, &h)) {
+	if (!handle_is(fd)) {
 		errno = EBADF;
 		return (-1);
 	}
@@ -147,6 +162,7 @@ command_do(const struct command *co, struct call *ca, void *params)
 	size_t size = _IOC_SIZE(co->co_code);
 	int error;
 
+	/* Every time: the client may have taken the signals over since. */
 	hostfault_init();
 	if (!hostfault_copy(&p, params, size))
 		return (EFAULT);
@@ -161,13 +177,12 @@ command_do(const struct command *co, struct call *ca, void *params)
 EXPORT int
 vmm_ioctl(int fd, unsigned long code, void *params)
 {
-	struct handle h;
 	struct call ca;
 	sigset_t block;
 	size_t i;
 	int error, cancel;
 
-	if (!handle_read(fd, &h)) {
+	if (!handle_is(fd)) {
 		errno = EBADF;
 		return (-1);
 	}
@@ -180,8 +195,6 @@ vmm_ioctl(int fd, unsigned long code, void *params)
 		return (-1);
 	}
 	ca.ca_fd = fd;
-	memcpy(ca.ca_engine, h.h_engine, sizeof(ca.ca_engine));
-	ca.ca_engine[sizeof(ca.ca_engine) - 1] = '\0';
 	asynchronous_signals(&block);
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
 	pthread_sigmask(SIG_BLOCK, &block, &ca.ca_mask);
@@ -229,6 +242,18 @@ call_signalfd(const struct call *ca)
 
 	call_signals(ca, &want);
 	return (signalfd(-1, &want, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+
+int
+call_engine(const struct call *ca, char spec[CALL_ENGINE_LEN])
+{
+	struct handle h;
+
+	if (!handle_read(ca->ca_fd, &h))
+		return (EBADF);
+	memcpy(spec, h.h_engine, CALL_ENGINE_LEN);
+	spec[CALL_ENGINE_LEN - 1] = '\0';
+	return (0);
 }
 
 int

@@ -54,8 +54,9 @@ int	engine_pick(const char *spec, const struct engine_row **row,
 
 /* --- a call of vmm_ioctl (ioctl.c) --------------------------------------- */
 
+#define CALL_ENGINE_LEN	64
+
 struct call {
-	char		ca_engine[64];	/* the descriptor's engine */
 	int		ca_fd;
 	sigset_t	ca_mask;	/* signals that the caller blocks */
 };
@@ -64,7 +65,8 @@ struct call {
 bool	call_interrupted(const struct call *);
 /* A new signalfd that is readable when such a signal is pending, or -1. */
 int	call_signalfd(const struct call *);
-/* Changes what the descriptor's next VMs use. 0 or errno. */
+/* What the descriptor's next VMs use, and changing it. 0 or errno. */
+int	call_engine(const struct call *, char spec[CALL_ENGINE_LEN]);
 int	call_set_engine(const struct call *, const char *spec);
 
 /* The commands: parameters already copied in; 0 or an errno value. */

@@ -125,10 +125,13 @@ vm_new(struct call *ca, const struct vm_create_params *vcp, struct vm **vmp)
 	const struct engine_row *row;
 	struct engine_vm_config config;
 	char why[sizeof(((struct vmm_engine_params *)0)->ve_why)];
+	char spec[CALL_ENGINE_LEN];
 	struct vm *vm;
 	int error;
 
-	if (engine_pick(ca->ca_engine, &row, &config.ev_options, why,
+	if ((error = call_engine(ca, spec)) != 0)
+		return (error);
+	if (engine_pick(spec, &row, &config.ev_options, why,
 	    sizeof(why)) != 0)
 		return (ENODEV);
 	if (vcp->vcp_ncpus < 1 || vcp->vcp_ncpus > VMM_MAX_VCPUS_PER_VM ||
