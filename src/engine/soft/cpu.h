@@ -156,6 +156,8 @@ struct fpu {
 	_Alignas(32) uint8_t f_ymm[16][32];	/* XMM in the low halves */
 	uint32_t	f_mxcsr;
 	uint16_t	f_fcs, f_fds;	/* selectors that go with FIP and FDP */
+	bool		f_hides;	/* the host shows the x87 pointers only
+					   while an exception is pending */
 	/* the host's own, while a stub runs (stub.c) */
 	uint32_t	f_host_mxcsr;
 	uint16_t	f_host_fcw;

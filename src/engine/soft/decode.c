@@ -132,6 +132,11 @@ prefixes(struct decoder *d, struct insn *i)
 	}
 }
 
+/* VEX.pp as the prefix that it stands for. */
+static const uint16_t pp_flag[4] = {
+	[PFX_66] = INSN_66, [PFX_F3] = INSN_F3, [PFX_F2] = INSN_F2
+};
+
 /*
  * C4 or C5 as VEX (SDM vol. 2A, 2.3.5). Outside 64-bit code they are LES and
  * LDS unless the next byte would make r/m a register; then R and X read 1 and
@@ -172,6 +177,7 @@ vex(struct decoder *d, struct insn *i, uint8_t first)
 	}
 	/* pp: none, 66, F3, F2, as PFX_* */
 	d->d_pfx = b & 3;
+	i->i_flags |= pp_flag[b & 3];
 	if (d->d_mode->dm_bits != 64) {
 		d->d_rex = 0;
 		i->i_vvvv &= 7;

@@ -37,9 +37,9 @@ typedef void insn_fn(struct cpu *c, const struct insn *i);
 #define INSN_L		0x0080	/* VEX.L: 256 bits */
 #define INSN_END	0x0100	/* ends a block: may change RIP, mode, requests */
 #define INSN_IO		0x0200	/* may leave run() with ENGINE_EXIT_IO */
-#define INSN_66		0x0400	/* 66 present */
-#define INSN_F3		0x0800	/* F3 present (last of F2/F3) */
-#define INSN_F2		0x1000	/* F2 present (last of F2/F3) */
+#define INSN_66		0x0400	/* 66 present, or in VEX.pp */
+#define INSN_F3		0x0800	/* F3 present (last of F2/F3), or in VEX.pp */
+#define INSN_F2		0x1000	/* F2 present (last of F2/F3), or in VEX.pp */
 #define INSN_67		0x2000	/* 67 present */
 #define INSN_SEGPFX	0x4000	/* i_seg comes from a prefix */
 

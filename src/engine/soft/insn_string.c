@@ -123,6 +123,9 @@ movs_run_##z(struct cpu *c, const struct insn *i, uint64_t count)	\
 	uint64_t from = source(c, i, BYTES_##z), to, n;			\
 	void *s, *d;							\
 									\
+	/* The source's faults come first. */				\
+	if (mem_host(c, from, BYTES_##z, ENGINE_READ) == NULL)		\
+		return (0);						\
 	to = destination(c, i, BYTES_##z, ENGINE_WRITE);		\
 	n = run_length(c, i, i->i_seg, offset(c, i, RSI), from,		\
 	    BYTES_##z, ENGINE_READ, count);				\
@@ -238,11 +241,12 @@ compare_##z(struct cpu *c, U_##z a, U_##z b)				\
 static inline void							\
 cmps1_##z(struct cpu *c, const struct insn *i)				\
 {									\
-	uint64_t at = source(c, i, BYTES_##z);				\
-	U_##z a = (U_##z)mem_read(c, at, BYTES_##z), b;			\
+	/* ES:rDI is read first. */					\
+	uint64_t at = destination(c, i, BYTES_##z, ENGINE_READ);	\
+	U_##z b = (U_##z)mem_read(c, at, BYTES_##z), a;			\
 									\
-	at = destination(c, i, BYTES_##z, ENGINE_READ);			\
-	b = (U_##z)mem_read(c, at, BYTES_##z);				\
+	at = source(c, i, BYTES_##z);					\
+	a = (U_##z)mem_read(c, at, BYTES_##z);				\
 	compare_##z(c, a, b);						\
 	advance(c, i, RSI, BYTES_##z);					\
 	advance(c, i, RDI, BYTES_##z);					\
@@ -250,11 +254,15 @@ cmps1_##z(struct cpu *c, const struct insn *i)				\
 static uint64_t								\
 cmps_run_##z(struct cpu *c, const struct insn *i, uint64_t count)	\
 {									\
-	uint64_t from = source(c, i, BYTES_##z), to, n;			\
+	uint64_t from, to, n;						\
 	uint32_t ax;							\
 	void *s, *d;							\
 									\
+	/* The first element's checks, in the order of cmps1. */	\
 	to = destination(c, i, BYTES_##z, ENGINE_READ);			\
+	if (mem_host(c, to, BYTES_##z, ENGINE_READ) == NULL)		\
+		return (0);						\
+	from = source(c, i, BYTES_##z);					\
 	n = run_length(c, i, i->i_seg, offset(c, i, RSI), from,		\
 	    BYTES_##z, ENGINE_READ, count);				\
 	n = run_length(c, i, SEG_ES, offset(c, i, RDI), to, BYTES_##z,	\

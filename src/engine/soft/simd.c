@@ -70,6 +70,17 @@ run_stub(struct cpu *c, const struct insn *i, void *mem)
 		fn(c, mem);
 }
 
+#define FILL	0xa5
+
+static bool
+all_bytes(const uint8_t *p, uint8_t value, unsigned len)
+{
+	while (len-- > 0)
+		if (*p++ != value)
+			return (false);
+	return (true);
+}
+
 /*
  * Executes i with its operand of size bytes at linear in a buffer: MMIO, a page
  * crossing, or cached code. A write that leaves run() halfway starts the
@@ -80,8 +91,8 @@ simd_execute_buf(struct cpu *c, const struct insn *i, uint64_t linear,
     unsigned size, int access)
 {
 	_Alignas(64) uint8_t buf[128];
-	_Alignas(64) uint8_t fx[FX_XMM];
-	uint32_t mxcsr;
+	uint8_t fx[FX_XMM], new_fx[FX_XMM];
+	uint32_t mxcsr, new_mxcsr;
 
 	if (access & ENGINE_READ)
 		mem_read_buf(c, linear, buf, size);
@@ -90,21 +101,32 @@ simd_execute_buf(struct cpu *c, const struct insn *i, uint64_t linear,
 		return;
 	}
 	mem_check_write(c, linear, size);
+	if (!(i->i_op->o_rules & (O_X87 | O_MXCSR))) {
+		run_stub(c, i, buf);
+		mem_write_buf(c, linear, buf, size);
+		return;
+	}
 	memcpy(fx, c->c_fpu.f_fx, sizeof(fx));
 	mxcsr = c->c_fpu.f_mxcsr;
+	memset(buf, FILL, size);
 	run_stub(c, i, buf);
-	if (i->i_op->o_rules & (O_X87 | O_MXCSR)) {
-		uint8_t new_fx[FX_XMM];
-		uint32_t new_mxcsr = c->c_fpu.f_mxcsr;
-
-		memcpy(new_fx, c->c_fpu.f_fx, sizeof(fx));
+	/* An x87 store whose exception is unmasked may store nothing: what it
+	 * leaves alone twice was not written. */
+	if (i->i_op->o_rules & O_X87 && x87_fsw(c) & FSW_ES &&
+	    all_bytes(buf, FILL, size)) {
 		memcpy(c->c_fpu.f_fx, fx, sizeof(fx));
-		c->c_fpu.f_mxcsr = mxcsr;
-		mem_write_buf(c, linear, buf, size);
-		memcpy(c->c_fpu.f_fx, new_fx, sizeof(fx));
-		c->c_fpu.f_mxcsr = new_mxcsr;
-	} else
-		mem_write_buf(c, linear, buf, size);
+		memset(buf, (uint8_t)~FILL, size);
+		run_stub(c, i, buf);
+		if (all_bytes(buf, (uint8_t)~FILL, size))
+			return;
+	}
+	memcpy(new_fx, c->c_fpu.f_fx, sizeof(fx));
+	new_mxcsr = c->c_fpu.f_mxcsr;
+	memcpy(c->c_fpu.f_fx, fx, sizeof(fx));
+	c->c_fpu.f_mxcsr = mxcsr;
+	mem_write_buf(c, linear, buf, size);
+	memcpy(c->c_fpu.f_fx, new_fx, sizeof(fx));
+	c->c_fpu.f_mxcsr = new_mxcsr;
 }
 
 void
@@ -151,11 +173,14 @@ void
 insn_mmx(struct cpu *c, const struct insn *i)
 {
 	const struct opcode *op = i->i_op;
+	struct x87_pointers xp;
 
 	if ((op->o_reg & R_CLASS) == R_XMM || (op->o_rm & R_CLASS) == R_XMM)
 		simd_check_sse(c);
 	simd_check_mmx(c);
+	x87_pointers_get(c, &xp);
 	simd_execute(c, i);
+	x87_pointers_put(c, &xp);
 }
 
 void

@@ -20,6 +20,14 @@ enum {
 
 uint16_t	x87_fsw(const struct cpu *);
 
+/* FOP, FIP and FDP, which a stub may lose: see x87.c. */
+struct x87_pointers {
+	uint8_t		xp_fop[2];
+	uint8_t		xp_fip_fdp[16];
+};
+void	x87_pointers_get(const struct cpu *, struct x87_pointers *);
+void	x87_pointers_put(struct cpu *, const struct x87_pointers *);
+
 /* Everything that must hold before a legacy SSE, a VEX, or an MMX instruction
  * executes; else #UD, #NM, #MF. */
 void	simd_check_sse(struct cpu *);

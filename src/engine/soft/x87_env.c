@@ -110,8 +110,7 @@ env_get(struct cpu *c, const uint8_t *env, bool wide, bool real)
 
 /*
  * All four instructions: /4 loads, /6 stores; DD is the whole state, D9 the
- * environment. FLDENV and FRSTOR wait for no exception: they replace the one
- * that is pending.
+ * environment. Only the loads wait for a pending exception.
  */
 void
 insn_x87_env(struct cpu *c, const struct insn *i)
@@ -123,6 +122,8 @@ insn_x87_env(struct cpu *c, const struct insn *i)
 	uint64_t linear;
 
 	x87_check(c);
+	if (!store)
+		x87_check_pending(c);
 	linear = mem_operand(c, i, size, store ? ENGINE_WRITE : ENGINE_READ);
 	if (!store) {
 		mem_read_buf(c, linear, buf, size);

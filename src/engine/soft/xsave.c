@@ -75,7 +75,7 @@ put32(uint8_t *p, uint32_t v)
 static void
 x87_init(struct fpu *f)
 {
-	memset(f->f_fx, 0, FX_XMM);
+	memset(f->f_fx, 0, sizeof(f->f_fx));
 	f->f_fx[FX_FCW] = 0x7f;
 	f->f_fx[FX_FCW + 1] = 0x03;
 	put32(f->f_fx + FX_MXCSR, MXCSR_DEFAULT);
@@ -89,7 +89,9 @@ x87_save(const struct fpu *f, uint8_t *area, bool wide)
 	memcpy(area, f->f_fx, FX_MXCSR);
 	memcpy(area + FX_ST, f->f_fx + FX_ST, FX_XMM - FX_ST);
 	area[FX_FTW + 1] = 0;
-	if (!wide) {
+	if (f->f_hides && !(f->f_fx[FX_FSW] & FSW_ES))
+		memset(area + FX_FOP, 0, FX_MXCSR - FX_FOP);
+	else if (!wide) {
 		put32(area + FX_FIP + 4, f->f_fcs);
 		put32(area + FX_FDP + 4, f->f_fds);
 	}
@@ -114,15 +116,29 @@ x87_load(struct fpu *f, const uint8_t *area, bool wide)
 	}
 	__asm__ volatile("stmxcsr %0; fnstcw %1" : "=m"(mxcsr), "=m"(fcw));
 	put32(image + FX_MXCSR, mxcsr);
-	/* The registers' padding has no home in the CPU. Pointers that the
-	 * host does not load stay as the image has them. */
-	memcpy(f->f_fx, image, FX_ST);
 	__asm__ volatile("fxrstor64 %2; fxsave64 %0; fninit; fldcw %1"
 	    : "+m"(f->f_fx) : "m"(fcw), "m"(image)
 	    : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
 	    "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14",
 	    "xmm15", "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)",
 	    "st(6)", "st(7)");
+	if (f->f_hides) {
+		memcpy(f->f_fx + FX_FOP, image + FX_FOP, FX_MXCSR - FX_FOP);
+		f->f_fx[FX_FOP + 1] &= 7;
+	}
+}
+
+/* Does the host show the pointers only while an exception is pending? */
+static bool
+x87_hides(void)
+{
+	struct fpu f = { .f_fcs = 0 };
+	uint8_t image[FX_XMM] = { 0 };
+
+	image[FX_FIP] = image[FX_FDP] = 1;
+	x87_load(&f, image, true);
+	memset(image, 0, sizeof(image));
+	return (memcmp(f.f_fx + FX_FIP, image, FX_MXCSR - FX_FIP) == 0);
 }
 
 static void
@@ -192,10 +208,11 @@ in_use(const struct cpu *c)
 	unsigned n;
 
 	x87_init(&init);
-	if (memcmp(c->c_fpu.f_fx, init.f_fx, FX_MXCSR) != 0 ||
+	if (memcmp(c->c_fpu.f_fx, init.f_fx, FX_FOP) != 0 ||
+	    (!c->c_fpu.f_hides && memcmp(c->c_fpu.f_fx + FX_FOP,
+		init.f_fx + FX_FOP, FX_MXCSR - FX_FOP) != 0) ||
 	    memcmp(c->c_fpu.f_fx + FX_ST, init.f_fx + FX_ST,
-		FX_XMM - FX_ST) != 0 ||
-	    c->c_fpu.f_fcs != 0 || c->c_fpu.f_fds != 0)
+		FX_XMM - FX_ST) != 0)
 		mask |= X_X87;
 	for (n = 0; n < 16; n++) {
 		if (memcmp(c->c_fpu.f_ymm[n], zero, 16) != 0)
@@ -552,6 +569,7 @@ fpu_reset(struct cpu *c)
 	c->c_fpu.f_fx[FX_FCW] = 0x40;
 	c->c_fpu.f_fx[FX_FTW] = 0xff;
 	c->c_fpu.f_mxcsr = MXCSR_DEFAULT;
+	c->c_fpu.f_hides = x87_hides();
 	c->c_xcr0 = X_X87;
 }
 
