@@ -58,6 +58,8 @@
 
 #define UPDATE_NS	244000		/* UIP is set so long before a second */
 #define DAY		86400
+#define TIME_MIN	-2000000000ll	/* 1906 */
+#define TIME_MAX	9000000000ll	/* 2255 */
 
 struct mc146818 {
 	pthread_mutex_t	 c_lock;
@@ -161,8 +163,11 @@ rtc_from_ram(struct mc146818 *c, int64_t fraction)
 		.tm_year = decode(c, c->c_ram[REG_YEAR]) +
 		    ((century >> 4) * 10 + (century & 15)) * 100 - 1900
 	};
-	int64_t t = (int64_t)timegm(&tm) * SECOND + fraction;
+	int64_t t = timegm(&tm);
 
+	/* what 64 bits of nanoseconds can hold, with room for the host's */
+	t = t < TIME_MIN ? TIME_MIN : t > TIME_MAX ? TIME_MAX : t;
+	t = t * SECOND + fraction;
 	c->c_offset = t - (int64_t)clock_wall(c->c_clock);
 	c->c_synced = t;
 }
