@@ -4,7 +4,6 @@
 # shellcheck source=lib/tap.sh
 . "$(dirname "$0")/lib/tap.sh"
 
-top=$(cd "$(dirname "$0")/.." && pwd)
 : "${CC:=cc}"
 
 # The build that is under test, with its own sanitizers or none.

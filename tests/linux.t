@@ -4,7 +4,6 @@
 # shellcheck source=lib/tap.sh
 . "$(dirname "$0")/lib/tap.sh"
 
-top=$(cd "$(dirname "$0")/.." && pwd)
 linux=(run -b "$VMM_GUEST/vmlinuz" --initrd "$VMM_GUEST/initrd.img")
 console="console=ttyS0 quiet"
 limit=300

@@ -10,7 +10,8 @@ import sys
 import termios
 import time
 
-build = os.environ["VMM_BUILD"]
+top = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+build = os.environ.get("VMM_BUILD", top + "/build")
 vmctl = build + "/bin/vmctl"
 guest = build + "/tests/multiboot/guest.elf"
 tests = failed = 0

@@ -401,6 +401,7 @@ run_command(const struct command *c, int argc, char **argv)
 	if (read_options(c, argc, argv, &ro, &status) == -1)
 		return (status);
 	if (isatty(STDIN_FILENO)) {
+		terminal_init();
 		escape_init(&s.s_escape, session_escape, &s);
 		ro.ro_config.mc_console_filter = escape_filter;
 		ro.ro_config.mc_console_arg = &s.s_escape;

@@ -22,7 +22,6 @@
 static struct {
 	struct termios	t_saved;
 	atomic_bool	t_raw;
-	bool		t_hooked;	/* atexit and handlers are in place */
 } terminal;
 
 void
@@ -60,23 +59,20 @@ terminal_crashed(int signo)
 	raise(signo);
 }
 
-static void
-terminal_hook(void)
+void
+terminal_init(void)
 {
 	static const int signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL,
 	    SIGABRT };
 	struct sigaction sa, old;
 	size_t i;
 
-	if (terminal.t_hooked)
-		return;
-	terminal.t_hooked = true;
 	atexit(terminal_restore);
 	memset(&sa, 0, sizeof(sa));
 	sa.sa_handler = terminal_crashed;
 	sigemptyset(&sa.sa_mask);
 	for (i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
-		/* Leave a sanitizer's or the engine's handler alone. */
+		/* Leave a sanitizer's handler alone. */
 		if (sigaction(signals[i], NULL, &old) == 0 &&
 		    (old.sa_flags & SA_SIGINFO) == 0 &&
 		    old.sa_handler == SIG_DFL)
@@ -111,7 +107,6 @@ terminal_raw(void)
 	if (atomic_load(&terminal.t_raw) || !terminal_is_ours() ||
 	    tcgetattr(STDIN_FILENO, &terminal.t_saved) == -1)
 		return;
-	terminal_hook();
 	terminal_set_raw();
 }
 

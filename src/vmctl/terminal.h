@@ -8,10 +8,16 @@
 #include <stdint.h>
 
 /*
+ * Sees to it that the terminal is given back when the process exits or crashes.
+ * Before the engine installs its handlers, which then call ours for what is no
+ * guest's fault.
+ */
+void	terminal_init(void);
+/*
  * Makes standard input raw, so that every key, ^C included, goes to the guest;
- * does nothing where it is no terminal or another job's. From here on it is
- * given back as it was however the process ends, except by SIGKILL. May be
- * called again after terminal_restore().
+ * does nothing where it is no terminal or another job's. It is given back as it
+ * was however the process ends, except by SIGKILL. May be called again after
+ * terminal_restore().
  */
 void	terminal_raw(void);
 /* The same after a SIGCONT, when the shell may have changed the terminal. */

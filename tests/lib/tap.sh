@@ -1,9 +1,18 @@
 # What the shell tests share; sourced by bash. Each test ends with "done_testing".
 # shellcheck shell=bash
 
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+: "${VMM_BUILD:=$top/build}" "${VMM_GUEST:=$top/build/guest}"
 vmctl=$VMM_BUILD/bin/vmctl
 # shellcheck disable=SC2034 # of the tests
 guest_elf=$VMM_BUILD/tests/multiboot/guest.elf
+
+for file in "$vmctl" "$guest_elf"; do
+	[ -e "$file" ] || {
+		echo "Bail out! no $file"
+		exit 1
+	}
+done
 
 tests=0
 failed=0
