@@ -123,6 +123,7 @@ struct segment {
 #define EFER_LMA	0x00000400u
 #define EFER_NXE	0x00000800u
 #define EFER_FFXSR	0x00004000u
+#define EFER_AIBRSE	0x00200000u
 
 /* DR6, DR7 (SDM vol. 3B 17.2) */
 #define DR6_B		0x0000000fu

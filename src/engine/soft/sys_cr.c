@@ -40,10 +40,14 @@ static const struct {
 /* The same of EFER. */
 static const struct {
 	uint32_t	efer;
-	uint8_t		bit;		/* of 80000001.EDX */
+	uint32_t	leaf;
+	uint8_t		reg, bit;
 } efer_bits[] = {
-	{ EFER_SCE, 11 }, { EFER_NXE, 20 }, { EFER_FFXSR, 25 },
-	{ EFER_LME | EFER_LMA, 29 },
+	{ EFER_SCE, 0x80000001, 3, 11 },
+	{ EFER_NXE, 0x80000001, 3, 20 },
+	{ EFER_FFXSR, 0x80000001, 3, 25 },
+	{ EFER_LME | EFER_LMA, 0x80000001, 3, 29 },
+	{ EFER_AIBRSE, 0x80000021, 0, 8 },
 };
 
 static void
@@ -78,11 +82,12 @@ cr_features(struct cpu *c)
 	}
 	c->c_efer_valid = 0;
 	c->c_maxphyaddr = 36;
-	if (extended >= 0x80000001) {
-		cr_cpuid(c, 0x80000001, out);
-		for (n = 0; n < sizeof(efer_bits) / sizeof(efer_bits[0]); n++)
-			if (out[3] >> efer_bits[n].bit & 1)
-				c->c_efer_valid |= efer_bits[n].efer;
+	for (n = 0; n < sizeof(efer_bits) / sizeof(efer_bits[0]); n++) {
+		if (efer_bits[n].leaf > extended)
+			continue;
+		cr_cpuid(c, efer_bits[n].leaf, out);
+		if (out[efer_bits[n].reg] >> efer_bits[n].bit & 1)
+			c->c_efer_valid |= efer_bits[n].efer;
 	}
 	if (extended >= 0x80000008) {
 		cr_cpuid(c, 0x80000008, out);
