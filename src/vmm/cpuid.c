@@ -147,6 +147,8 @@ static const struct cpuid_feature cpuid_features_table[] = {
 
 	{ 0x80000021, 0, EAX, 0, ALWAYS, AMD, 0, "NO_NESTED_DATA_BP" },
 	{ 0x80000021, 0, EAX, 2, ALWAYS, AMD, 0, "LFENCE_RDTSC" },
+	{ 0x80000021, 0, EAX, 6, ALWAYS, AMD, 0, "NULL_SEL_CLR_BASE" },
+	{ 0x80000021, 0, EAX, 8, ALWAYS, AMD, 0, "AUTOIBRS" },
 	{ 0x80000021, 0, EAX, 29, ALWAYS, AMD, 0, "SRSO_NO" },
 	{ 0x80000021, 0, ECX, 1, ALWAYS, AMD, 0, "TSA_SQ_NO" },
 	{ 0x80000021, 0, ECX, 2, ALWAYS, AMD, 0, "TSA_L1_NO" },
