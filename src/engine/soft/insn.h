@@ -46,8 +46,9 @@ typedef void insn_fn(struct cpu *c, const struct insn *i);
 struct insn {
 	insn_fn		*i_exec;
 	const struct opcode *i_op;	/* its row: name, operands, rules */
-	uint64_t	 i_imm;		/* immediate, moffs or branch displacement,
-					   sign-extended as the row says */
+	uint64_t	 i_imm;		/* immediate, moffs or branch
+					   displacement, sign-extended as the
+					   row says */
 	int32_t		 i_disp;	/* of the memory operand */
 	uint16_t	 i_flags;
 	uint16_t	 i_imm2;	/* far selector; ENTER's second */
@@ -63,8 +64,8 @@ struct insn {
 	uint8_t		 i_scale;	/* shift count 0..3 */
 	uint8_t		 i_seg;		/* SEG_* that the memory operand uses */
 	uint8_t		 i_vvvv;	/* VEX.vvvv, plain (not inverted) */
-	uint8_t		 i_map;		/* opcode map 0 (one byte), 1 (0F), 2 (0F38),
-					   3 (0F3A) */
+	uint8_t		 i_map;		/* opcode map 0 (one byte), 1 (0F),
+					   2 (0F38), 3 (0F3A) */
 	uint8_t		 i_opcode;	/* the opcode byte in its map */
 	void		*i_stub;	/* simd: host code made for it, or NULL */
 };
