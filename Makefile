@@ -154,6 +154,8 @@ $(B)/tests/%: $(B)/obj/tests/%.c.o $$(call test_aux,$$(*D)) $(TEST_AUX) \
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(SLIRP) $(LDLIBS) -lcmocka -lZydis -lutil
 
+include tests/guests/guests.mk
+
 # A multiboot kernel, for tests of the command.
 TEST_GUEST := $(B)/tests/multiboot/guest.elf
 $(TEST_GUEST): tests/multiboot/guest.c tests/multiboot/guest.ld
