@@ -1,7 +1,7 @@
 /*
- * Linux bzImage by the 64-bit boot protocol (Documentation/arch/x86/boot.rst,
- * protocol 2.12 and later): setup header, zero page, e820 map, command line,
- * initrd.
+ * Linux bzImage by the 64-bit boot protocol or, for a kernel that has no 64-bit
+ * entry point, by the 32-bit one (Documentation/arch/x86/boot.rst, protocol
+ * 2.12 and later): setup header, zero page, e820 map, command line, initrd.
  *
  * Threads: one, while no VCPU runs.
  */
@@ -129,10 +129,16 @@ header_check(const struct boot_file *f, struct err *err)
 	if ((f->bf_data[HDR_LOADFLAGS] & LOADED_HIGH) == 0)
 		return (err_set(err, "kernel %s is a zImage; name a bzImage",
 		    f->bf_path));
-	if ((bf_u16(f, HDR_XLOADFLAGS) & XLF_KERNEL_64) == 0)
-		return (err_set(err, "kernel %s has no 64-bit entry point; "
-		    "name an amd64 kernel", f->bf_path));
 	return (0);
+}
+
+/* Where the CPU starts, and in which mode. 0, or -1 for want of low memory. */
+static int
+cpu_start(struct boot *b, const struct boot_file *f, uint64_t load)
+{
+	if ((bf_u16(f, HDR_XLOADFLAGS) & XLF_KERNEL_64) != 0)
+		return (boot_regs_long(b, load + ENTRY_64));
+	return (boot_regs_flat32(b, load));
 }
 
 static void
@@ -203,7 +209,7 @@ boot_linux(struct boot *b, const struct boot_file *f, struct err *err)
 	zero_page_fill(b, f, zp);
 	if (initrd_load(b, f, zp, err) == -1)
 		return (-1);
-	if (boot_regs_long(b, load + ENTRY_64) == -1 ||
+	if (cpu_start(b, f, load) == -1 ||
 	    (zero_page = boot_place(b, sizeof(zp), sizeof(zp), 4096,
 	    BOOT_LOW_TOP)) == 0 ||
 	    (cmdline = boot_string(b, b->b_append, len)) == 0)

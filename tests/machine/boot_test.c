@@ -248,6 +248,30 @@ test_linux_placement(void **state)
 	refused("give the machine more");
 }
 
+/* Without a 64-bit entry point, the 32-bit protocol: flat segments at the
+ * protocol's selectors, paging off, the zero page in ESI. */
+static void
+test_linux_32(void **state)
+{
+	struct vcpu_reg_state *r = &boot.b_regs;
+
+	(void)state;
+	make_linux();
+	put(0x236, 2, 0);
+	save(kernel, image, LINUX_SIZE);
+	assert_int_equal(load(), 0);
+	assert_int_equal(r->vrs_gprs[VCPU_REGS_RIP], 0x1000000);
+	assert_int_equal(r->vrs_crs[VCPU_REGS_CR0] & 0x80000001, 1);
+	assert_int_equal(r->vrs_msrs[VCPU_REGS_EFER], 0);
+	assert_int_equal(r->vrs_sregs[VCPU_REGS_CS].vsi_sel, 0x10);
+	assert_int_equal(r->vrs_sregs[VCPU_REGS_DS].vsi_sel, 0x18);
+	assert_int_equal(r->vrs_sregs[VCPU_REGS_CS].vsi_ar, 0xc09b);
+	assert_in_range(r->vrs_gprs[VCPU_REGS_RSI], 4096, 0x9f000);
+	assert_int_equal(r->vrs_gprs[VCPU_REGS_RBP], 0);
+	assert_int_equal(r->vrs_gprs[VCPU_REGS_RDI], 0);
+	assert_int_equal(r->vrs_gprs[VCPU_REGS_RBX], 0);
+}
+
 static void
 test_linux_bad(void **state)
 {
@@ -269,10 +293,6 @@ test_linux_bad(void **state)
 	save(kernel, image, LINUX_SIZE);
 	refused("zImage");
 	put(0x211, 1, 1);
-	put(0x236, 2, 0);
-	save(kernel, image, LINUX_SIZE);
-	refused("64-bit");
-	put(0x236, 2, 1);
 	save(kernel, image, LINUX_SIZE);
 	memset(longest, 'x', sizeof(longest) - 1);
 	boot.b_append = longest;
@@ -684,7 +704,7 @@ main(void)
 #define T(f)	cmocka_unit_test_setup(f, setup)
 	const struct CMUnitTest tests[] = {
 		T(test_linux), T(test_linux_initrd), T(test_linux_placement),
-		T(test_linux_bad), T(test_files), T(test_pvh),
+		T(test_linux_32), T(test_linux_bad), T(test_files), T(test_pvh),
 		T(test_elf_bad), T(test_multiboot), T(test_multiboot_bad),
 		T(test_damage),
 	};
