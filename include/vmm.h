@@ -61,7 +61,9 @@ struct vmm_enable_params {
  * nothing that could ever wake the VCPU, RUN returns VMX_EXIT_HLT with IF
  * clear in the registers, and may be called again). vrp_irq and INTR are the
  * 8259's INTR pin on VCPU 0's LINT0; vrp_irqready says that an ExtINT would be
- * taken.
+ * taken. RESETCPU leaves APICs and MTRRs as a PC's firmware does: LINT0 of VCPU
+ * 0 is ExtINT, its LINT1 NMI, memory is write-back; that of VCPU 0 resets the
+ * IOAPIC.
  */
 #define VMM_CAP_APIC		0x00000004
 /* The client reports its writes to guest memory with VMM_IOC_WRITTEN. Code

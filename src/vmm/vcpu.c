@@ -27,6 +27,11 @@
 
 #define CR0_ET_NW_CD	0x60000010ul
 
+/* IA32_MTRR_DEF_TYPE (SDM vol. 3A 11.11.2.1) */
+#define MSR_MTRR_DEF_TYPE	0x2ff
+#define MTRR_ENABLE		0x800ul
+#define MTRR_WRITE_BACK		6ul
+
 void
 vcpu_power_on(struct vcpu_reg_state *rs)
 {
@@ -172,6 +177,22 @@ set_cr8(struct vcpu *v, uint64_t cr8)
 		    v->v_cr8);
 }
 
+/*
+ * A machine with APICs is a PC that no firmware has prepared: what that would
+ * have left behind. The first VCPU's reset is the machine's.
+ */
+static int
+vcpu_reset_pc(struct vcpu *v)
+{
+	struct vm *vm = v->v_vm;
+
+	lapic_reset(apic_lapic(vm->vm_apic, v->v_id), false);
+	if (v->v_id == 0)
+		ioapic_reset(vm->vm_apic);
+	return (vm->vm_ops->eo_setmsr(v->v_engine, MSR_MTRR_DEF_TYPE,
+	    MTRR_ENABLE | MTRR_WRITE_BACK));
+}
+
 int
 vcpu_reset(struct vcpu *v, const struct vcpu_reg_state *rs)
 {
@@ -188,8 +209,8 @@ vcpu_reset(struct vcpu *v, const struct vcpu_reg_state *rs)
 	v->v_sipi = vm->vm_apic != NULL && v->v_id != 0;
 	v->v_tsc_offset = vm->vm_ops->eo_tsc_offset(v->v_engine);
 	v->v_pvclock = vm->vm_pvclock;
-	if (vm->vm_apic != NULL)
-		lapic_reset(apic_lapic(vm->vm_apic, v->v_id), false);
+	if (vm->vm_apic != NULL && (error = vcpu_reset_pc(v)) != 0)
+		return (error);
 	set_cr8(v, rs->vrs_crs[VCPU_REGS_CR8]);
 	return (0);
 }
