@@ -43,8 +43,9 @@ like "$out" 'Hypervisor detected' "it knows that it is a guest"
 like "$out" 'disk:131072' "the disk has its size"
 like "$out" 'net:[0-9a-f:]{17}' "the interface has an address"
 like "$out" 'memory:2[0-9]{5}' "-m 256M"
-bad=$(grep -E 'BUG|Oops|Call Trace|ACPI (BIOS )?(Error|Warning)|nobody cared|\
-segfault|[Ff]irmware [Bb]ug|timed out' <<<"$out")
+complaints="BUG|Oops|Call Trace|ACPI (BIOS )?(Error|Warning)|nobody cared"
+complaints+="|segfault|[Ff]irmware [Bb]ug|timed out"
+bad=$(grep -E "$complaints" <<<"$out")
 is "$bad" "" "the kernel has nothing to complain about"
 e2fsck -fn disk.img >fsck 2>&1
 is $? 0 "the file system is clean"
