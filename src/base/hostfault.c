@@ -78,7 +78,8 @@ hostfault_chain(int signo, siginfo_t *info, ucontext_t *uc)
 	old = (struct hostfault_old *)(void *)uc->uc_link;
 	if (old == NULL)
 		old = atomic_load_explicit(
-		    &hostfault_old[hostfault_slot(signo)], memory_order_acquire);
+		    &hostfault_old[hostfault_slot(signo)],
+		    memory_order_acquire);
 	if (old == NULL || old == &hostfault_end) {
 		hostfault_default(signo, info);
 		return;

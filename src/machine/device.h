@@ -46,7 +46,8 @@ void		 bus_free(struct bus *);
 int		 bus_add(struct bus *, struct window *);
 void		 bus_remove(struct bus *, struct window *);
 uint64_t	 bus_read(struct bus *, uint64_t addr, unsigned size);
-void		 bus_write(struct bus *, uint64_t addr, unsigned size, uint64_t);
+void		 bus_write(struct bus *, uint64_t addr, unsigned size,
+		    uint64_t);
 
 /* --- interrupt lines -------------------------------------------------------- */
 

@@ -58,7 +58,8 @@ void		 pci_free(struct pci *);
 void		 pci_set_reset(struct pci *, const struct window *);
 /* Slots from 1 in order; INTA# of slot n is irq (given by the board). ENOSPC
  * when all are taken. The function stays where it is until pci_remove(). */
-int		 pci_add(struct pci *, struct pci_function *, const struct irq *);
+int		 pci_add(struct pci *, struct pci_function *,
+		    const struct irq *);
 /* While no VCPU runs; before pci_free(). Harmless if it was never added. */
 void		 pci_remove(struct pci_function *);
 /* Appends a capability (id, length in bytes incl. the 2-byte header); returns

@@ -274,7 +274,8 @@ end_of_interrupt(struct lapic *l)
 		return;
 	vector_clear(l->l_isr, (unsigned)v);
 	if (vector_test(l->l_tmr, (unsigned)v)) {
-		if ((*lint0 & LVT_REMOTE_IRR) && (*lint0 & 0xff) == (uint32_t)v) {
+		if ((*lint0 & LVT_REMOTE_IRR) &&
+		    (*lint0 & 0xff) == (uint32_t)v) {
 			*lint0 &= ~LVT_REMOTE_IRR;
 			look_at_lint0(l);
 		}

@@ -53,7 +53,8 @@ levels(void)
 	forget();
 	ioapic_entry(PIN_COM1, LEVEL | 0x54);
 	com1_assert();
-	check(bit(IRR, 0x54) && bit(TMR, 0x54), "a level waits, TMR says level");
+	check(bit(IRR, 0x54) && bit(TMR, 0x54),
+	    "a level waits, TMR says level");
 	check(ioapic_get(0x18) == (LEVEL | REMOTE_IRR | 0x54),
 	    "remote IRR is set");
 	on_interrupt = release_third;

@@ -77,7 +77,8 @@ errors(void)
 	put(LVTE, 0x70);
 	self_ipi(5);
 	breathe();
-	check(counts[0x70] == 1, "an illegal vector raises the error interrupt");
+	check(counts[0x70] == 1,
+	    "an illegal vector raises the error interrupt");
 	put(ESR, 0);
 	check(get(ESR) == 0x20, "ESR: send illegal vector");
 	get(0x3b0);
@@ -120,7 +121,8 @@ disable(void)
 	cpuid(1, r);
 	check(!(r[3] >> 9 & 1), "switched off, CPUID offers none");
 	wrmsr(MSR_APIC_BASE, APIC | 0x900);
-	check(get(TPR) == 0 && get(SVR) == 0xff, "on again it is as after reset");
+	check(get(TPR) == 0 && get(SVR) == 0xff,
+	    "on again it is as after reset");
 }
 
 GUEST

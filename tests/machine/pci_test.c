@@ -79,7 +79,8 @@ setup(void **state)
 	assert_non_null(pc->pci);
 	for (i = 0; i < 2; i++) {
 		pc->pf[i] = (struct pci_function){ .pf_name = "test",
-			.pf_vendor = 0x1af4, .pf_device = (uint16_t)(0x1000 + i),
+			.pf_vendor = 0x1af4,
+			.pf_device = (uint16_t)(0x1000 + i),
 			.pf_class = 2, .pf_intx = true };
 		for (bar = 0; bar < 2; bar++) {
 			pc->reg[i][bar] = (uint8_t)(0x10 * (i + 1) + 4 * bar);

@@ -306,7 +306,7 @@ block_check(struct cpu *c, struct block *b)
 	return (same);
 }
 
-/* --- making ------------------------------------------------------------------------------------- */
+/* --- making -------------------------------------------------------------- */
 
 static void
 page_add(struct block_cache *bc, struct block *b, uint64_t gpa, unsigned len)
@@ -474,7 +474,7 @@ block_make(struct cpu *c, uint64_t linear, const struct mmu_target *t)
 	return (b);
 }
 
-/* --- finding -------------------------------------------------------------------------------------- */
+/* --- finding ------------------------------------------------------------- */
 
 static struct block *
 block_lookup(struct cpu *c, uint64_t linear, const struct mmu_target *t)

@@ -342,7 +342,7 @@ deliver_protected(struct cpu *c, const struct event *e)
 	gate_enter(c, &cs, sel, cpl, rip, (type & 1) == 0);
 }
 
-/* --- long mode ------------------------------------------------------------------------------------ */
+/* --- long mode ----------------------------------------------------------- */
 
 static void
 deliver_long(struct cpu *c, const struct event *e)
@@ -394,7 +394,7 @@ deliver_long(struct cpu *c, const struct event *e)
 	    (desc_ar(&g) & AR_TYPE) == TYPE_INT);
 }
 
-/* --- delivery --------------------------------------------------------------------------------------- */
+/* --- delivery ------------------------------------------------------------ */
 
 void
 event_deliver(struct cpu *c)

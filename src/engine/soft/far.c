@@ -335,7 +335,7 @@ insn_call_far_mem(struct cpu *c, const struct insn *i)
 	far_transfer_mem(c, i, true);
 }
 
-/* --- RET and IRET ------------------------------------------------------------------------------ */
+/* --- RET and IRET -------------------------------------------------------- */
 
 /* The code segment that a return goes to. */
 static void

@@ -188,7 +188,8 @@ insn_fn insn_in, insn_out, insn_in_dx, insn_out_dx, insn_ins, insn_outs;
 /* FPU and extended state */
 insn_fn insn_sse, insn_avx, insn_mmx, insn_emms, insn_vzero, insn_vmaskmov,
     insn_maskmovdqu, insn_maskmovq, insn_gather;
-insn_fn insn_x87, insn_x87_nowait, insn_x87_control, insn_x87_env, insn_fnstsw_ax, insn_fwait;
+insn_fn insn_x87, insn_x87_nowait, insn_x87_control, insn_x87_env,
+    insn_fnstsw_ax, insn_fwait;
 insn_fn insn_xgetbv, insn_xsetbv, insn_fxsave, insn_fxrstor, insn_ldmxcsr,
     insn_stmxcsr, insn_xsave, insn_xrstor, insn_xsaveopt, insn_xsavec,
     insn_xsaves, insn_xrstors;

@@ -361,7 +361,7 @@ mem_check_write_as(struct cpu *c, bool user, uint64_t linear, unsigned len)
 	class_check(c, mem_class_as(c, user), linear, len, ENGINE_WRITE);
 }
 
-/* --- read-modify-write ------------------------------------------------------------------------- */
+/* --- read-modify-write --------------------------------------------------- */
 
 void
 mem_split_release(struct cpu *c)

@@ -138,7 +138,8 @@ mem_write(struct cpu *c, uint64_t linear, unsigned size, uint64_t value)
 
 /* --- runs of bytes ----------------------------------------------------------- */
 
-void		mem_read_buf(struct cpu *, uint64_t linear, void *, unsigned len);
+void		mem_read_buf(struct cpu *, uint64_t linear, void *,
+		    unsigned len);
 void		mem_write_buf(struct cpu *, uint64_t linear, const void *,
 		    unsigned len);
 /* All checks of a write (translation, rights, A/D bits), no write. */
@@ -170,7 +171,8 @@ mem_host(struct cpu *c, uint64_t linear, unsigned len, int access)
 uint64_t	mem_sys_read(struct cpu *, uint64_t linear, unsigned size);
 void		mem_sys_write(struct cpu *, uint64_t linear, unsigned size,
 		    uint64_t);
-void		mem_sys_check_write(struct cpu *, uint64_t linear, unsigned len);
+void		mem_sys_check_write(struct cpu *, uint64_t linear,
+		    unsigned len);
 /* Locked OR of bits into a descriptor's byte (accessed, busy), as supervisor. */
 void		mem_sys_or8(struct cpu *, uint64_t linear, uint8_t bits);
 /* The same of AND. */

@@ -43,7 +43,7 @@ static const struct opcode d8_reg[8] = {
 };
 static const struct opcode d9_mem[8] = {
 	[0] = FM(fld, LD, 4), [2] = FM(fst, ST, 4), [3] = FM(fstp, ST, 4),
-	[4] = FENV(fldenv, LD), 
+	[4] = FENV(fldenv, LD),
 	[5] = { N("fldcw"), X(insn_x87_control), RULES(M), .o_rm = LD,
 	    .o_msize = 2 },
 	[6] = FENV(fnstenv, ST), [7] = FNM(fnstcw, ST, 2),

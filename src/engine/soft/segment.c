@@ -518,7 +518,7 @@ insn_arpl(struct cpu *c, const struct insn *i)
 	seg_set_zf(c, new != old);
 }
 
-/* --- table registers --------------------------------------------------------------------------------- */
+/* --- table registers ----------------------------------------------------- */
 
 static void
 table_privileged(struct cpu *c)

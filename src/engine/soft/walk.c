@@ -88,7 +88,8 @@ step_mark(struct cpu *c, const struct step *s, uint64_t bits, unsigned size)
 	if (*flags & PAGE_DENY(ENGINE_WRITE))
 		walk_denied(c, s->s_gpa, ENGINE_WRITE);
 	if (size == 8)
-		done = __atomic_compare_exchange_n((pte64 *)(void *)s->s_host, &old,
+		done = __atomic_compare_exchange_n(
+		    (pte64 *)(void *)s->s_host, &old,
 		    old | bits, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 	else
 		done = __atomic_compare_exchange_n((pte32 *)(void *)s->s_host,

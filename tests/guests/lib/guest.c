@@ -106,7 +106,8 @@ set_gate(unsigned vector, word handler, unsigned type, unsigned dpl,
 	u64 *gate = (u64 *)(void *)(idt + vector * 16);
 
 	gate[0] = (handler & 0xffff) | 8 << 16 | (u64)ist << 32 |
-	    (u64)(type | dpl << 5 | 0x80) << 40 | (handler >> 16 & 0xffff) << 48;
+	    (u64)(type | dpl << 5 | 0x80) << 40 |
+	    (handler >> 16 & 0xffff) << 48;
 	gate[1] = handler >> 32;
 #else
 	u32 *gate = (u32 *)(void *)(idt + vector * 8);

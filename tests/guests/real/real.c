@@ -39,7 +39,8 @@ main(void)
 	check_equal("a segment's base is 16 times its selector", value,
 	    0x13572468);
 	vector = 0;
-	__asm__ volatile("pushl %%ebp; movw $1f, resume16; movl $0x10000, %%ebx;"
+	__asm__ volatile(
+	    "pushl %%ebp; movw $1f, resume16; movl $0x10000, %%ebx;"
 	    "movb %%fs:(%%ebx), %%al; 1: popl %%ebp" : : : "eax", "ebx",
 	    "memory");
 	check_equal("beyond 64 KiB: #GP", vector, 13);
