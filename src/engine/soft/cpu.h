@@ -256,6 +256,8 @@ struct cpu {
 	bool		 c_nmi_blocked, c_nmi_pending;
 	bool		 c_step;	/* TF was set when this instruction
 					   began */
+	bool		 c_repeating;	/* RIP is on a REP instruction that has
+					   done some of its elements */
 	uint64_t	 c_dr6_pending;	/* trap bits to deliver at the boundary */
 	struct event	 c_event;	/* to be delivered; e_kind says if */
 	bool		 c_delivering;	/* event_deliver() is at work on it */

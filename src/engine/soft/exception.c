@@ -162,7 +162,8 @@ event_rflags(const struct cpu *c, const struct event *e)
 {
 	uint64_t flags = cpu_rflags(c);
 
-	if (e->e_kind == EVENT_FAULT && e->e_vector != VMM_EX_DF)
+	if (e->e_kind == EVENT_FAULT ? e->e_vector != VMM_EX_DF :
+	    c->c_repeating)
 		flags |= FL_RF;
 	return (flags);
 }
@@ -422,6 +423,7 @@ event_deliver(struct cpu *c)
 	if (e->e_kind == EVENT_NMI)
 		c->c_nmi_blocked = true;
 	c->c_shadow_sti = c->c_shadow_ss = false;
+	c->c_repeating = false;
 	c->c_event.e_kind = EVENT_NONE;
 	c->c_delivering = false;
 }

@@ -137,8 +137,10 @@ io_advance(struct cpu *c, const struct insn *i, unsigned index)
 		return;
 	count = io_register(c, RCX, i->i_asize) - 1;
 	reg_set(c, RCX, i->i_asize, count);
-	if ((count & size_mask(i->i_asize)) != 0)
+	if ((count & size_mask(i->i_asize)) != 0) {
 		c->c_rip -= i->i_len;
+		c->c_repeating = true;
+	}
 }
 
 static bool

@@ -218,11 +218,21 @@ run_boundary(struct cpu *c)
 
 /* --- executing ---------------------------------------------------------------------------- */
 
+/* i was executed: is it a REP instruction that has to go on? rip: past it. */
+static bool
+run_repeats(const struct cpu *c, const struct insn *i, uint64_t rip)
+{
+	return (i->i_flags & (INSN_REP | INSN_REPNE) &&
+	    c->c_rip == rip - i->i_len);
+}
+
 static void
 run_single(struct cpu *c)
 {
 	const struct insn *i;
+	uint64_t rip;
 
+	c->c_repeating = false;
 	c->c_before.shadow_sti = c->c_shadow_sti;
 	c->c_before.shadow_ss = c->c_shadow_ss;
 	c->c_before.rf = (c->c_rflags & FL_RF) != 0;
@@ -236,8 +246,9 @@ run_single(struct cpu *c)
 	if (c->c_mmio.ml_replay)
 		c->c_mmio.ml_insn = NULL;
 	c->c_insn = i;
-	c->c_rip += i->i_len;
+	rip = c->c_rip += i->i_len;
 	i->i_exec(c, i);
+	c->c_repeating = run_repeats(c, i, rip);
 	run_retire(c);
 	c->c_block = NULL;
 	if (c->c_mmio.ml_replay)	/* it did not need its answers after all */
@@ -255,6 +266,7 @@ run_blocks(struct cpu *c)
 	uint64_t from = 0, linear;
 	unsigned taken = 0;
 
+	c->c_repeating = false;
 	/* One block in any case: what is requested may have to wait for it. */
 	do {
 		linear = c->c_rip;
@@ -304,6 +316,7 @@ run_blocks(struct cpu *c)
 			b = NULL;
 	} while (__builtin_expect(atomic_load_explicit(&c->c_request,
 	    memory_order_relaxed) == 0, 1));
+	c->c_repeating = run_repeats(c, end - 1, from + c->c_block->b_len);
 }
 
 /* --- a run --------------------------------------------------------------------------------- */
