@@ -345,6 +345,41 @@ immediate_differs(const struct both *b)
 	return (NULL);
 }
 
+/*
+ * The row's masks of arithmetic flags against the manual's. A row may say that
+ * more is read, for where flags may also be kept, and that more is undefined,
+ * for where that depends on the count of a shift.
+ */
+static const char *
+flags_differ(const struct both *b)
+{
+	const struct opcode *op = b->insn.i_op;
+	const ZydisAccessedFlags *z = b->zydis.cpu_flags;
+	uint32_t out, undef;
+
+	if (z == NULL)
+		return (NULL);
+	switch (b->zydis.mnemonic) {	/* Zydis 4.0 is wrong about: */
+	case ZYDIS_MNEMONIC_SBB:	/* AF is defined */
+	case ZYDIS_MNEMONIC_BEXTR:	/* CF and OF are cleared */
+	case ZYDIS_MNEMONIC_VPTEST:	/* clear OF, SF, AF, PF, as PTEST */
+	case ZYDIS_MNEMONIC_VTESTPS:
+	case ZYDIS_MNEMONIC_VTESTPD:
+		return (NULL);
+	default:
+		break;
+	}
+	undef = z->undefined & FL_ARITH;
+	out = (z->modified | z->set_0 | z->set_1 | z->undefined) & FL_ARITH;
+	if ((z->tested & FL_ARITH & ~(uint32_t)op->o_in) != 0)
+		return ("flags read");
+	if (out != op->o_out)
+		return ("flags written");
+	if ((undef & ~(uint32_t)op->o_undef) != 0)
+		return ("flags undefined");
+	return (NULL);
+}
+
 /* What is different, or NULL. */
 static const char *
 differs(const struct both *b)
@@ -372,9 +407,10 @@ differs(const struct both *b)
 		    i->i_osize * 8 != b->zydis.operand_width)
 			return ("operand size");
 	}
-	if ((what = operands_differ(b)) != NULL)
+	if ((what = operands_differ(b)) != NULL ||
+	    (what = immediate_differs(b)) != NULL)
 		return (what);
-	return (immediate_differs(b));
+	return (flags_differ(b));
 }
 
 static void

@@ -76,7 +76,7 @@ static const struct opcode grp7[2] = {
 /* Group 8: BT family with an immediate. */
 #define BT(at, nm, lock)						\
 	[at] = { N(#nm), V(insn_##nm##_imm), .o_imm = IMM_B,		\
-	    RULES(M | (lock)), FLAGS(ALL, ALL, FL_OF | FL_SF | AF | FL_PF) }
+	    RULES(M | (lock)), FLAGS(ALL, ALL & ~ZF, ALL & ~(ZF | CF)) }
 static const struct opcode grp8[8] = {
 	BT(4, bt, 0), BT(5, bts, O_LOCK), BT(6, btr, O_LOCK),
 	BT(7, btc, O_LOCK),
@@ -237,7 +237,7 @@ static const struct opcode pfx_c3[4] = {
 	    FLAGS(ALL, ALL, FL_OF | AF) }
 #define BT_R(at, nm, lock)						\
 	[at] = { N(#nm), V(insn_##nm##_r), RULES(M | (lock)),		\
-	    FLAGS(ALL, ALL, FL_OF | FL_SF | AF | FL_PF) }
+	    FLAGS(ALL, ALL & ~ZF, ALL & ~(ZF | CF)) }
 #define MOVX(at, nm, from)						\
 	[at] = { N(#nm), V(insn_##nm##_##from), RULES(M) }
 
@@ -249,7 +249,7 @@ const struct opcode optab_0f[256] = {
 	[0x03] = { N("lsl"), X(insn_lsl), RULES(M | O_PROT),
 	    FLAGS(ALL, ZF, 0) },
 	[0x05] = { N("syscall"), X(insn_syscall), .o_feature = FEAT_SYSCALL,
-	    RULES(O_END) },
+	    RULES(O_END), FLAGS(ALL, ALL, 0) },
 	[0x06] = { N("clts"), X(insn_clts), RULES(O_END) },
 	[0x07] = { N("sysret"), X(insn_sysret), .o_feature = FEAT_SYSCALL,
 	    RULES(O_END), FLAGS(0, ALL, 0) },

@@ -82,18 +82,18 @@ static const struct opcode grp1a[8] = {
 };
 
 /* Shifts and rotates. A count of zero leaves all flags: they are read. */
-#define GRP2(at, nm, fn, size, imm, undef)				\
+#define GRP2(at, nm, fn, size, imm, out, undef)				\
 	[at] = { N(nm), V(fn), .o_size = (size), .o_imm = (imm),	\
-	    RULES(M), FLAGS(ALL, ALL, undef) }
+	    RULES(M), FLAGS(ALL, out, undef) }
 #define GROUP2(how, size, imm) {					\
-	GRP2(0, "rol", insn_rol_##how, size, imm, FL_OF),		\
-	GRP2(1, "ror", insn_ror_##how, size, imm, FL_OF),		\
-	GRP2(2, "rcl", insn_rcl_##how, size, imm, FL_OF),		\
-	GRP2(3, "rcr", insn_rcr_##how, size, imm, FL_OF),		\
-	GRP2(4, "shl", insn_shl_##how, size, imm, FL_OF | AF | CF),	\
-	GRP2(5, "shr", insn_shr_##how, size, imm, FL_OF | AF | CF),	\
-	GRP2(6, "shl", insn_shl_##how, size, imm, FL_OF | AF | CF),	\
-	GRP2(7, "sar", insn_sar_##how, size, imm, FL_OF | AF | CF),	\
+	GRP2(0, "rol", insn_rol_##how, size, imm, CF | FL_OF, FL_OF),	\
+	GRP2(1, "ror", insn_ror_##how, size, imm, CF | FL_OF, FL_OF),	\
+	GRP2(2, "rcl", insn_rcl_##how, size, imm, CF | FL_OF, FL_OF),	\
+	GRP2(3, "rcr", insn_rcr_##how, size, imm, CF | FL_OF, FL_OF),	\
+	GRP2(4, "shl", insn_shl_##how, size, imm, ALL, FL_OF | AF | CF),	\
+	GRP2(5, "shr", insn_shr_##how, size, imm, ALL, FL_OF | AF | CF),	\
+	GRP2(6, "shl", insn_shl_##how, size, imm, ALL, FL_OF | AF | CF),	\
+	GRP2(7, "sar", insn_sar_##how, size, imm, ALL, FL_OF | AF | CF),	\
 }
 static const struct opcode grp2_c0[8] = GROUP2(imm, OS_B, IMM_B);
 static const struct opcode grp2_c1[8] = GROUP2(imm, OS_V, IMM_B);
@@ -126,13 +126,13 @@ static const struct opcode grp3_f7[8] = GROUP3(OS_V, IMM_Z);
 /* INC and DEC keep CF. */
 static const struct opcode grp4[8] = {
 	[0] = { N("inc"), V(insn_inc), .o_size = OS_B, RULES(M | O_LOCK),
-	    FLAGS(CF, ALL, 0) },
+	    FLAGS(0, ALL & ~CF, 0) },
 	[1] = { N("dec"), V(insn_dec), .o_size = OS_B, RULES(M | O_LOCK),
-	    FLAGS(CF, ALL, 0) },
+	    FLAGS(0, ALL & ~CF, 0) },
 };
 static const struct opcode grp5[8] = {
-	[0] = { N("inc"), V(insn_inc), RULES(M | O_LOCK), FLAGS(CF, ALL, 0) },
-	[1] = { N("dec"), V(insn_dec), RULES(M | O_LOCK), FLAGS(CF, ALL, 0) },
+	[0] = { N("inc"), V(insn_inc), RULES(M | O_LOCK), FLAGS(0, ALL & ~CF, 0) },
+	[1] = { N("dec"), V(insn_dec), RULES(M | O_LOCK), FLAGS(0, ALL & ~CF, 0) },
 	[2] = { N("call"), X(insn_call_rm), .o_size = OS_BRANCH,
 	    RULES(M | O_END) },
 	[3] = { N("call far"), X(insn_call_far_mem), .o_size = OS_FAR,
@@ -159,7 +159,8 @@ static const struct opcode mode_63[2] = {
 };
 /* Early 64-bit CPUs lacked these in 64-bit code. */
 #define SAHF(feat)							\
-	{ N("sahf"), X(insn_sahf), .o_feature = (feat), FLAGS(FL_OF, ALL, 0) }
+	{ N("sahf"), X(insn_sahf), .o_feature = (feat),			\
+	    FLAGS(0, ALL & ~FL_OF, 0) }
 #define LAHF(feat)							\
 	{ N("lahf"), X(insn_lahf), .o_feature = (feat), FLAGS(ALL, 0, 0) }
 static const struct opcode mode_9e[2] = { SAHF(FEAT_NONE), SAHF(FEAT_LAHF64) };
@@ -188,9 +189,9 @@ static const struct opcode pfx_90[4] = {
 	[at] = { N("j" #cc), X(insn_j##cc), .o_size = OS_BRANCH,	\
 	    .o_imm = IMM_RELB, RULES(O_END), FLAGS(in, 0, 0) }
 #define INC_R(at)							\
-	[at] = { N("inc"), V(insn_inc), RULES(O_NO64), FLAGS(CF, ALL, 0) }
+	[at] = { N("inc"), V(insn_inc), RULES(O_NO64), FLAGS(0, ALL & ~CF, 0) }
 #define DEC_R(at)							\
-	[at] = { N("dec"), V(insn_dec), RULES(O_NO64), FLAGS(CF, ALL, 0) }
+	[at] = { N("dec"), V(insn_dec), RULES(O_NO64), FLAGS(0, ALL & ~CF, 0) }
 #define PUSH_R(at)							\
 	[at] = { N("push"), V(insn_push_r), .o_size = OS_D64 }
 #define POP_R(at)							\
