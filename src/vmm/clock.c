@@ -23,7 +23,6 @@
 static pthread_mutex_t clock_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct loop_timer *clock_timer;	/* clock_lock */
 static atomic_uint_fast64_t clock_next = LOOP_NEVER;
-static pthread_once_t clock_once = PTHREAD_ONCE_INIT;
 static atomic_uint_fast64_t clock_tick;	/* when to look for signals next */
 
 void
@@ -67,8 +66,8 @@ clock_fork_child(void)
 	pthread_mutex_unlock(&clock_lock);
 }
 
-static void
-clock_once_init(void)
+void
+clock_init(void)
 {
 	pthread_atfork(clock_fork_prepare, clock_fork_parent,
 	    clock_fork_child);
@@ -99,7 +98,6 @@ clock_start(struct loop *loop)
 {
 	struct loop_timer *timer;
 
-	pthread_once(&clock_once, clock_once_init);
 	if ((timer = loop_timer_new(loop, clock_fire, NULL)) == NULL)
 		return (NULL);
 	pthread_mutex_lock(&clock_lock);

@@ -6,8 +6,8 @@
  *    last close(2): there is no registry to go stale.
  * 2. For the duration of a command the thread blocks all asynchronous signals
  *    and cannot be cancelled. A signal handler therefore finds none of our
- *    locks held by its own thread, may call vmm_ioctl() itself, and runs when
- *    the command's results are in place, as with a kernel's ioctl(2).
+ *    locks held by its own thread, and runs when the command's results are in
+ *    place, as with a kernel's ioctl(2).
  * 3. The caller's structures are copied once in each direction, and a bad
  *    pointer is EFAULT.
  *

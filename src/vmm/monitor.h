@@ -263,6 +263,8 @@ size_t	peer_describe(const uint32_t *ids, size_t n, struct vm_info_result *);
 struct loop;
 struct loop_timer;
 
+/* Once in the process's life. */
+void	clock_init(void);
 /* Makes a timer of this loop the clock, until clock_stop() or another takes
  * its place. NULL without memory. clock_stop(NULL) does nothing. */
 struct loop_timer *clock_start(struct loop *);

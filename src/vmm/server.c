@@ -92,6 +92,8 @@ server_fork_child(void)
 static void
 server_once_init(void)
 {
+	/* Handlers run last one first, and the server's lock is the outer. */
+	clock_init();
 	pthread_atfork(server_fork_prepare, server_fork_parent,
 	    server_fork_child);
 }
