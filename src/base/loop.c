@@ -84,7 +84,7 @@ loop_now(void)
 	return ((uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec);
 }
 
-/* --- the heap --------------------------------------------------------------- */
+/* --- the heap ------------------------------------------------------------ */
 
 static void
 heap_place(struct loop *l, size_t i, struct loop_timer *t)
@@ -174,7 +174,7 @@ timer_arm(struct loop *l)
 		l->l_armed = when;
 }
 
-/* --- life ------------------------------------------------------------------- */
+/* --- life ---------------------------------------------------------------- */
 
 static int
 loop_watch_own(struct loop *l, int fd, void *tag)
@@ -279,7 +279,7 @@ loop_post(struct loop *l, void (*fn)(void *), void *arg)
 	return (0);
 }
 
-/* --- descriptors ------------------------------------------------------------ */
+/* --- descriptors --------------------------------------------------------- */
 
 struct loop_fd *
 loop_fd_new(struct loop *l, int fd, uint32_t events,
@@ -367,7 +367,7 @@ loop_fd_free(struct loop_fd *lf)
 		loop_sweep(l);
 }
 
-/* --- timers ----------------------------------------------------------------- */
+/* --- timers -------------------------------------------------------------- */
 
 struct loop_timer *
 loop_timer_new(struct loop *l, void (*fn)(void *), void *arg)
@@ -424,7 +424,7 @@ loop_timer_free(struct loop_timer *t)
 	free(t);
 }
 
-/* --- running ---------------------------------------------------------------- */
+/* --- running ------------------------------------------------------------- */
 
 static void
 loop_run_timers(struct loop *l)

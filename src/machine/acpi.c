@@ -157,7 +157,7 @@ area_add_table(struct area *at, void *table, size_t len)
 	return (area_add(at, table, len));
 }
 
-/* --- DSDT ------------------------------------------------------------------- */
+/* --- DSDT ---------------------------------------------------------------- */
 
 /* \_SB.name: an ISA device with ports and a line (-1: none). */
 static const struct {
@@ -256,7 +256,7 @@ dsdt_add(struct area *at, const struct acpi_config *ac)
 	return (area_add_table(at, buf, a.a_len));
 }
 
-/* --- the other tables ------------------------------------------------------- */
+/* --- the other tables ---------------------------------------------------- */
 
 static struct gas
 io_gas(uint16_t port, uint8_t bytes)

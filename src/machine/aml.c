@@ -136,7 +136,7 @@ aml_name_object(struct aml *a, const char *name)
 	aml_name(a, name);
 }
 
-/* --- lengths ---------------------------------------------------------------- */
+/* --- lengths ------------------------------------------------------------- */
 
 size_t
 aml_begin_scope(struct aml *a, const char *name)
@@ -206,7 +206,7 @@ aml_end(struct aml *a, size_t mark)
 	aml_insert(a, mark, b, n);
 }
 
-/* --- resources -------------------------------------------------------------- */
+/* --- resources ----------------------------------------------------------- */
 
 size_t
 aml_begin_resources(struct aml *a)

@@ -16,7 +16,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-/* --- interrupt lines -------------------------------------------------------- */
+/* --- interrupt lines ----------------------------------------------------- */
 
 /* The lines of PCI slots 1, 2, ... in order; then again from the first. */
 static const uint8_t slot_line[] = { 10, 11, 5, 3, 6, 7, 12, 14, 15 };
@@ -89,7 +89,7 @@ board_intr(void *arg, int level)
 		(void)vmm_ioctl(m->m_vmm, VMM_IOC_INTR, &vip);
 }
 
-/* --- requests of chips ------------------------------------------------------ */
+/* --- requests of chips --------------------------------------------------- */
 
 static void
 board_power_reset(void *arg)
@@ -110,7 +110,7 @@ board_power(struct machine *m)
 	    .pw_off = board_power_off, .pw_arg = m });
 }
 
-/* --- the devices ------------------------------------------------------------ */
+/* --- the devices --------------------------------------------------------- */
 
 /* For a chip whose constructor says NULL and errno. */
 static int
@@ -490,7 +490,7 @@ firmware_reset(struct machine *m)
 	pci_assign(m->m_pci);
 }
 
-/* --- the table -------------------------------------------------------------- */
+/* --- the table ----------------------------------------------------------- */
 
 static const struct {
 	int	(*bd_new)(struct machine *, struct err *);

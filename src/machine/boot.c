@@ -22,7 +22,7 @@
 #define KERNEL_MAX	(1024 * MIB)
 #define PAGE		4096
 
-/* --- files ------------------------------------------------------------------ */
+/* --- files --------------------------------------------------------------- */
 
 uint16_t
 bf_u16(const struct boot_file *f, size_t offset)
@@ -164,7 +164,7 @@ boot_module_close(struct boot_module *m)
 	m->bm_fd = -1;
 }
 
-/* --- memory ----------------------------------------------------------------- */
+/* --- memory -------------------------------------------------------------- */
 
 uint64_t
 boot_ram_top(const struct boot *b)
@@ -271,7 +271,7 @@ boot_string(struct boot *b, const char *s, size_t len)
 	return (gpa);
 }
 
-/* --- CPU states ------------------------------------------------------------- */
+/* --- CPU states ---------------------------------------------------------- */
 
 /* Selectors as Linux's boot protocol wants them. */
 #define SEL_CODE	0x10
@@ -384,7 +384,7 @@ boot_regs_long(struct boot *b, uint64_t entry)
 	return (0);
 }
 
-/* --- the choice ------------------------------------------------------------- */
+/* --- the choice ---------------------------------------------------------- */
 
 /* A guess at what the file is instead, for the error. */
 static const char *

@@ -47,7 +47,7 @@ struct boot {
 /* Loads everything and fills in b_regs; 0, or -1 with err. */
 int	boot_load(struct boot *, struct err *);
 
-/* --- for the loaders ------------------------------------------------------- */
+/* --- for the loaders ----------------------------------------------------- */
 
 /* A file in memory, whole. */
 struct boot_file {

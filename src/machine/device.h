@@ -17,7 +17,7 @@
 #include "base/err.h"
 #include "base/loop.h"
 
-/* --- windows --------------------------------------------------------------- */
+/* --- windows ------------------------------------------------------------- */
 
 /*
  * A range of ports or of guest-physical addresses. Offsets are from its start;
@@ -49,7 +49,7 @@ uint64_t	 bus_read(struct bus *, uint64_t addr, unsigned size);
 void		 bus_write(struct bus *, uint64_t addr, unsigned size,
 		    uint64_t);
 
-/* --- interrupt lines -------------------------------------------------------- */
+/* --- interrupt lines ----------------------------------------------------- */
 
 /* A wire to the interrupt controllers. Level 1 = asserted. Any thread. */
 struct irq {
@@ -64,7 +64,7 @@ irq_set(const struct irq *irq, int level)
 	irq->i_set(irq->i_arg, irq->i_line, level);
 }
 
-/* --- guest memory ------------------------------------------------------------ */
+/* --- guest memory -------------------------------------------------------- */
 
 /* The RAM as this process maps it. Hostile: it changes while you look. */
 struct guest_memory {

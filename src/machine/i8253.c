@@ -85,7 +85,7 @@ pit_tick(const struct i8253 *p)
 	return (clock_ticks(clock_now(p->p_clock) - p->p_epoch, I8253_HZ));
 }
 
-/* --- one channel as a function of time -------------------------------------- */
+/* --- one channel as a function of time ----------------------------------- */
 
 static uint32_t
 channel_modulus(const struct channel *ch)
@@ -337,7 +337,7 @@ channel_write(struct channel *ch, uint8_t v, uint64_t tick)
 	}
 }
 
-/* --- channel 0 and its interrupt -------------------------------------------- */
+/* --- channel 0 and its interrupt ----------------------------------------- */
 
 /* Rising edges of OUT from the cycle's start up to tick. */
 static uint64_t
@@ -426,7 +426,7 @@ pit_timer(void *arg)
 	pthread_mutex_unlock(&p->p_lock);
 }
 
-/* --- ports ------------------------------------------------------------------ */
+/* --- ports --------------------------------------------------------------- */
 
 static uint64_t
 pit_read(void *arg, uint64_t offset, unsigned size)
@@ -537,7 +537,7 @@ portb_write(void *arg, uint64_t offset, unsigned size, uint64_t value)
 	pthread_mutex_unlock(&p->p_lock);
 }
 
-/* --- life ------------------------------------------------------------------- */
+/* --- life ---------------------------------------------------------------- */
 
 struct i8253 *
 i8253_new(struct bus *ports, struct clock *clock, const struct irq *irq)

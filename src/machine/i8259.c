@@ -216,7 +216,7 @@ i8259_set_elcr(struct i8259 *i, uint16_t lines)
 	pthread_mutex_unlock(&i->i_lock);
 }
 
-/* --- what the guest writes and reads ---------------------------------------- */
+/* --- what the guest writes and reads ------------------------------------- */
 
 static void
 chip_icw1(struct chip *c, uint8_t v)
@@ -400,7 +400,7 @@ elcr_write(void *arg, uint64_t offset, unsigned size, uint64_t value)
 	pthread_mutex_unlock(&i->i_lock);
 }
 
-/* --- life ------------------------------------------------------------------- */
+/* --- life ---------------------------------------------------------------- */
 
 static const struct {
 	uint64_t base;

@@ -76,7 +76,7 @@ struct mc146818 {
 
 #define SECOND		((int64_t)NS_PER_SECOND)
 
-/* --- time ------------------------------------------------------------------- */
+/* --- time ---------------------------------------------------------------- */
 
 /* The clock's own time, ns since 1970. */
 static int64_t
@@ -172,7 +172,7 @@ rtc_from_ram(struct mc146818 *c, int64_t fraction)
 	c->c_synced = t;
 }
 
-/* --- flags ------------------------------------------------------------------ */
+/* --- flags --------------------------------------------------------------- */
 
 /* ns between periodic interrupts; 0: none. */
 static int64_t
@@ -289,7 +289,7 @@ rtc_timer(void *arg)
 	pthread_mutex_unlock(&c->c_lock);
 }
 
-/* --- ports ------------------------------------------------------------------ */
+/* --- ports --------------------------------------------------------------- */
 
 static bool
 is_time(unsigned reg)
@@ -405,7 +405,7 @@ rtc_write(void *arg, uint64_t offset, unsigned size, uint64_t value)
 	pthread_mutex_unlock(&c->c_lock);
 }
 
-/* --- life ------------------------------------------------------------------- */
+/* --- life ---------------------------------------------------------------- */
 
 /* Memory sizes as firmware leaves them, each in its unit and limit. */
 static void

@@ -109,7 +109,7 @@ struct ns8250 {
 
 static const uint8_t fifo_trigger[4] = { 1, 4, 8, 14 };
 
-/* --- interrupts ------------------------------------------------------------- */
+/* --- interrupts ---------------------------------------------------------- */
 
 static uint8_t
 uart_iir(const struct ns8250 *n)
@@ -140,7 +140,7 @@ uart_update(struct ns8250 *n)
 	    (uart_iir(n) & IIR_NONE) == 0);
 }
 
-/* --- receiver --------------------------------------------------------------- */
+/* --- receiver ------------------------------------------------------------ */
 
 static unsigned
 fifo_room(const struct ns8250 *n)
@@ -243,7 +243,7 @@ uart_input(void *arg, uint32_t events)
 	pthread_mutex_unlock(&n->n_lock);
 }
 
-/* --- transmitter ------------------------------------------------------------ */
+/* --- transmitter --------------------------------------------------------- */
 
 static void
 uart_transmit(struct ns8250 *n, uint8_t byte)
@@ -363,7 +363,7 @@ ns8250_drain(struct ns8250 *n, unsigned stall_ms)
 	return (done);
 }
 
-/* --- registers -------------------------------------------------------------- */
+/* --- registers ----------------------------------------------------------- */
 
 /* The modem lines: all well, or what the loop-back carries over from MCR. */
 static void
@@ -512,7 +512,7 @@ uart_write(void *arg, uint64_t offset, unsigned size, uint64_t value)
 	pthread_mutex_unlock(&n->n_lock);
 }
 
-/* --- life ------------------------------------------------------------------- */
+/* --- life ---------------------------------------------------------------- */
 
 static int
 uart_start(struct ns8250 *n)

@@ -83,7 +83,7 @@ cfg_allow(struct pci_function *pf, unsigned offset, unsigned size, uint32_t m)
 		pf->pf_writable[offset++] = (uint8_t)m;
 }
 
-/* --- INTA# ------------------------------------------------------------------ */
+/* --- INTA# --------------------------------------------------------------- */
 
 /* Drives the wire by what the function asserts and command bit 10. */
 static void
@@ -106,7 +106,7 @@ intx_set(void *arg, unsigned line, int level)
 	pthread_mutex_unlock(&pf->pf_intx_lock);
 }
 
-/* --- BARs ------------------------------------------------------------------- */
+/* --- BARs ---------------------------------------------------------------- */
 
 /* Where the function's registers say that BAR i is; false: nowhere. */
 static bool
@@ -161,7 +161,7 @@ bars_update(struct pci *pc)
 			}
 }
 
-/* --- configuration space ---------------------------------------------------- */
+/* --- configuration space ------------------------------------------------- */
 
 static struct pci_function *
 pci_selected(struct pci *pc)
@@ -257,7 +257,7 @@ config_address_write(void *arg, uint64_t offset, unsigned size, uint64_t value)
 		w->w_write(w->w_arg, 0, size, value);
 }
 
-/* --- the bus ---------------------------------------------------------------- */
+/* --- the bus ------------------------------------------------------------- */
 
 /* Fills in slot's header from what the device says of itself. */
 static void

@@ -102,7 +102,7 @@ requests(struct machine *m)
 	return (NEXT_RUN);
 }
 
-/* --- exits ------------------------------------------------------------------ */
+/* --- exits --------------------------------------------------------------- */
 
 static enum next
 exit_io(struct machine *m)
@@ -199,7 +199,7 @@ exit_unknown(struct machine *m)
 
 static enum next	exit_handle(struct machine *);
 
-/* --- the thread ------------------------------------------------------------- */
+/* --- the thread ---------------------------------------------------------- */
 
 static enum next
 run_once(struct machine *m)

@@ -300,7 +300,7 @@ test_iasl(void **state)
 	assert_int_equal(system(cmd), 0);
 }
 
-/* --- the chips -------------------------------------------------------------- */
+/* --- the chips ----------------------------------------------------------- */
 
 static unsigned resets, offs;
 

@@ -109,7 +109,7 @@ setup(void **state)
 	return (0);
 }
 
-/* --- bzImage ---------------------------------------------------------------- */
+/* --- bzImage ------------------------------------------------------------- */
 
 #define SETUP	(5 * 512)
 #define LINUX_SIZE (SETUP + 256 * 1024)
@@ -299,7 +299,7 @@ test_linux_bad(void **state)
 	refused("2999 bytes");
 }
 
-/* --- files that are no kernels ---------------------------------------------- */
+/* --- files that are no kernels ------------------------------------------- */
 
 static void
 test_files(void **state)
@@ -328,7 +328,7 @@ test_files(void **state)
 	refused("larger than 1 GiB");
 }
 
-/* --- ELF: PVH and multiboot ------------------------------------------------- */
+/* --- ELF: PVH and multiboot ---------------------------------------------- */
 
 /* An ELF64 with a note and two segments; returns its size. */
 static size_t
