@@ -163,33 +163,44 @@ insn_fn insn_bound, insn_lahf, insn_sahf, insn_clc, insn_stc, insn_cmc,
     insn_cld, insn_std, insn_salc, insn_nop, insn_fence, insn_clflush,
     insn_ud;
 
-/* segments and far transfers */
+/* segment.c */
 insn_fn insn_push_sreg, insn_pop_sreg, insn_mov_rm_sreg, insn_mov_sreg_rm,
     insn_les, insn_lds, insn_lss, insn_lfs, insn_lgs;
-insn_fn insn_call_far, insn_call_far_mem, insn_jmp_far, insn_jmp_far_mem,
-    insn_ret_far, insn_iret, insn_int, insn_int3, insn_into, insn_int1;
 insn_fn insn_arpl, insn_lar, insn_lsl, insn_verr, insn_verw;
 insn_fn insn_sldt, insn_str, insn_lldt, insn_ltr, insn_sgdt, insn_sidt,
     insn_lgdt, insn_lidt;
 
-/* control: flags, CRs, DRs, MSRs, system calls */
+/* far.c */
+insn_fn insn_call_far, insn_call_far_mem, insn_jmp_far, insn_jmp_far_mem,
+    insn_ret_far, insn_iret, insn_int, insn_int3, insn_into, insn_int1;
+
+/* sys_flags.c */
 insn_fn insn_pushf, insn_popf, insn_cli, insn_sti, insn_clac, insn_stac;
+
+/* sys_cr.c */
 insn_fn insn_smsw, insn_lmsw, insn_clts, insn_mov_r_cr, insn_mov_cr_r,
-    insn_mov_r_dr, insn_mov_dr_r;
+    insn_mov_r_dr, insn_mov_dr_r, insn_invlpg, insn_invpcid, insn_wbinvd;
+
+/* msr.c */
 insn_fn insn_rdmsr, insn_wrmsr, insn_rdtsc, insn_rdtscp, insn_rdpmc,
     insn_rdpid, insn_cpuid, insn_swapgs, insn_rdfsbase, insn_rdgsbase,
     insn_wrfsbase, insn_wrgsbase;
-insn_fn insn_syscall, insn_sysret, insn_sysenter, insn_sysexit;
-insn_fn insn_hlt, insn_invlpg, insn_invpcid, insn_wbinvd;
 
-/* ports */
+/* sys_call.c */
+insn_fn insn_syscall, insn_sysret, insn_sysenter, insn_sysexit, insn_hlt;
+
+/* io.c */
 insn_fn insn_in, insn_out, insn_in_dx, insn_out_dx, insn_ins, insn_outs;
 
-/* FPU and extended state */
+/* simd.c, simd_mem.c */
 insn_fn insn_sse, insn_avx, insn_mmx, insn_emms, insn_vzero, insn_vmaskmov,
     insn_maskmovdqu, insn_maskmovq, insn_gather;
+
+/* x87.c, x87_env.c */
 insn_fn insn_x87, insn_x87_nowait, insn_x87_control, insn_x87_env,
     insn_fnstsw_ax, insn_fwait;
+
+/* xsave.c */
 insn_fn insn_xgetbv, insn_xsetbv, insn_fxsave, insn_fxrstor, insn_ldmxcsr,
     insn_stmxcsr, insn_xsave, insn_xrstor, insn_xsaveopt, insn_xsavec,
     insn_xsaves, insn_xrstors;
