@@ -114,7 +114,8 @@ insn_nop(struct cpu *c, const struct insn *i)
 	(void)i;
 }
 
-/* LFENCE, MFENCE, SFENCE: guest accesses are host accesses. */
+/* MFENCE, SFENCE: guest accesses are host accesses. LFENCE orders loads, which
+ * are in order anyway, and is a NOP here. */
 void
 insn_fence(struct cpu *c, const struct insn *i)
 {

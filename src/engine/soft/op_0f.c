@@ -166,7 +166,7 @@ static const struct opcode grp15_rdgsbase[4] = FSGS(rdgsbase);
 static const struct opcode grp15_wrfsbase[4] = FSGS(wrfsbase);
 static const struct opcode grp15_wrgsbase[4] = FSGS(wrgsbase);
 static const struct opcode grp15_lfence[4] = {
-	{ N("lfence"), X(insn_fence), RULES(M) },
+	{ N("lfence"), X(insn_nop), RULES(M) },
 };
 static const struct opcode grp15_mfence[4] = {
 	{ N("mfence"), X(insn_fence), RULES(M) },
