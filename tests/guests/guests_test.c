@@ -17,8 +17,8 @@
 
 #include <cmocka.h>
 
+#include "bare.h"
 #include "engine/engine.h"
-#include "vmm/cpuid.h"
 
 #define MEMORY		((size_t)32 << 20)
 #define LOAD		0x8000
@@ -28,72 +28,6 @@
 #define SECONDS_MAX	20
 
 static const struct engine_ops *const ops = &engine_soft;
-
-/* --- the monitor, as far as guests need one ------------------------------------ */
-
-static bool
-no_mmio_read(void *arg, uint64_t gpa, unsigned size, uint64_t *data)
-{
-	(void)arg;
-	(void)gpa;
-	(void)size;
-	(void)data;
-	return (false);
-}
-
-static bool
-no_mmio_write(void *arg, uint64_t gpa, unsigned size, uint64_t data)
-{
-	(void)arg;
-	(void)gpa;
-	(void)size;
-	(void)data;
-	return (false);
-}
-
-static bool
-no_rdmsr(void *arg, uint32_t msr, uint64_t *value)
-{
-	(void)arg;
-	(void)msr;
-	(void)value;
-	return (false);
-}
-
-static bool
-no_wrmsr(void *arg, uint32_t msr, uint64_t value)
-{
-	(void)arg;
-	(void)msr;
-	(void)value;
-	return (false);
-}
-
-static uint64_t
-read_cr8(void *arg)
-{
-	return (*(uint64_t *)arg);
-}
-
-static void
-write_cr8(void *arg, uint64_t value)
-{
-	*(uint64_t *)arg = value;
-}
-
-static void
-answer_cpuid(void *arg, struct engine_cpuid *ec)
-{
-	struct cpuid_policy policy = { .cp_ncpus = 1, .cp_tsc_khz = 1000000 };
-
-	(void)arg;
-	cpuid_answer(&policy, ec);
-}
-
-static const struct engine_host host = {
-	no_mmio_read, no_mmio_write, no_rdmsr, no_wrmsr, read_cr8, write_cr8,
-	answer_cpuid
-};
 
 /* --- a run ------------------------------------------------------------------------- */
 
@@ -175,7 +109,7 @@ guest(void **state)
 	struct engine_vm *vm;
 	struct engine_vcpu *v;
 	pthread_t thread;
-	uint64_t cr8 = 0;
+	struct bare bare = { .b_cr8 = 0 };
 	FILE *f;
 	int result;
 
@@ -187,7 +121,7 @@ guest(void **state)
 	assert_true(fread(range.er_host + LOAD, 1, 0x40000, f) > 0);
 	fclose(f);
 	assert_int_equal(ops->eo_vm_new(&config, &vm), 0);
-	assert_int_equal(ops->eo_vcpu_new(vm, 0, &host, &cr8, &v), 0);
+	assert_int_equal(ops->eo_vcpu_new(vm, 0, &bare_host, &bare, &v), 0);
 	ops->eo_getregs(v, VM_RWREGS_ALL, &regs);
 	regs.vrs_sregs[VCPU_REGS_CS].vsi_sel = 0;
 	regs.vrs_sregs[VCPU_REGS_CS].vsi_base = 0;

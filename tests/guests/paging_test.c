@@ -18,6 +18,7 @@
 
 #include <cmocka.h>
 
+#include "bare.h"
 #include "engine/engine.h"
 #include "engine/soft/cpu.h"
 #include "vmm/cpuid.h"
@@ -57,77 +58,11 @@ struct outcome {
 };
 
 static const struct engine_ops *const ops = &engine_soft;
+static struct bare bare;
 static uint8_t *mem;
 static struct engine_vm *vm;
 static struct engine_vcpu *vcpu;
 static bool has_smep, has_smap;
-
-/* --- the monitor ------------------------------------------------------------------ */
-
-static bool
-mmio_read(void *arg, uint64_t gpa, unsigned size, uint64_t *data)
-{
-	(void)arg;
-	(void)gpa;
-	(void)size;
-	(void)data;
-	return (false);
-}
-
-static bool
-mmio_write(void *arg, uint64_t gpa, unsigned size, uint64_t data)
-{
-	(void)arg;
-	(void)gpa;
-	(void)size;
-	(void)data;
-	return (false);
-}
-
-static bool
-no_msr(void *arg, uint32_t msr, uint64_t *value)
-{
-	(void)arg;
-	(void)msr;
-	(void)value;
-	return (false);
-}
-
-static bool
-no_wrmsr(void *arg, uint32_t msr, uint64_t value)
-{
-	(void)arg;
-	(void)msr;
-	(void)value;
-	return (false);
-}
-
-static uint64_t
-cr8_read(void *arg)
-{
-	(void)arg;
-	return (0);
-}
-
-static void
-cr8_write(void *arg, uint64_t value)
-{
-	(void)arg;
-	(void)value;
-}
-
-static void
-cpuid_of(void *arg, struct engine_cpuid *ec)
-{
-	struct cpuid_policy policy = { .cp_ncpus = 1, .cp_tsc_khz = 1000000 };
-
-	(void)arg;
-	cpuid_answer(&policy, ec);
-}
-
-static const struct engine_host host = {
-	mmio_read, mmio_write, no_msr, no_wrmsr, cr8_read, cr8_write, cpuid_of
-};
 
 /* --- the guest ---------------------------------------------------------------------- */
 
@@ -468,7 +403,7 @@ setup(void **state)
 	mem = range.er_host = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE,
 	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (mem == MAP_FAILED || ops->eo_vm_new(&config, &vm) != 0 ||
-	    ops->eo_vcpu_new(vm, 0, &host, NULL, &vcpu) != 0)
+	    ops->eo_vcpu_new(vm, 0, &bare_host, &bare, &vcpu) != 0)
 		return (-1);
 	return (0);
 }
