@@ -23,6 +23,8 @@
 #define MS		1000000ull
 #define DESCRIBE_NS	(200 * MS)	/* for all of them together */
 #define TERMINATE_NS	(2000 * MS)
+#define WAIT_TRIES	20
+#define WAIT_PAUSE_MS	50
 #define BATCH		256
 
 /*
@@ -126,39 +128,58 @@ peer_terminate(uint32_t id)
 	return (answer == -1 || sp.sp_error != 0 ? ENOENT : 0);
 }
 
-int
-peer_wait(const struct call *ca, uint32_t id)
+/*
+ * Waits on one connection until its other side ends it: 0, EINTR, or what
+ * peer_open() says.
+ */
+static int
+wait_once(uint32_t id, int sigfd)
 {
 	struct server_reply sp;
 	struct pollfd pfd[2];
 	struct ucred cred;
-	int error = 0, fd;
+	int error = 0;
 
-	if (id == 0)
-		return (ENOENT);
 	if ((pfd[0].fd = peer_open(id, &cred)) == -1)
 		return (errno);
 	pfd[0].events = POLLIN;
-	pfd[1].events = POLLIN;
-	if ((pfd[1].fd = call_signalfd(ca)) == -1)
-		error = errno;
-	else if (peer_ask(pfd[0].fd, SERVER_WAIT)) {
+	pfd[1] = (struct pollfd){ .fd = sigfd, .events = POLLIN };
+	if (peer_ask(pfd[0].fd, SERVER_WAIT))
 		while (error == 0 && peer_answer(pfd[0].fd, &sp) >= 0) {
 			if (poll(pfd, 2, -1) == -1 && errno != EINTR)
 				error = errno;
 			else if (pfd[1].revents != 0)
 				error = EINTR;
 		}
-	}
-	if (pfd[1].fd != -1)
-		close(pfd[1].fd);
 	close(pfd[0].fd);
-	/* The connection ended: with the VM, or for want of room there? */
-	if (error == 0 && (fd = peer_open(id, &cred)) != -1) {
-		close(fd);
-		error = EAGAIN;
-	}
 	return (error);
+}
+
+int
+peer_wait(const struct call *ca, uint32_t id)
+{
+	struct pollfd pfd = { .events = POLLIN };
+	int error = 0, tries;
+
+	if (id == 0)
+		return (ENOENT);
+	if ((pfd.fd = call_signalfd(ca)) == -1)
+		return (errno);
+	/*
+	 * A connection that ends is the VM's end, or a process that has no
+	 * room for more of them; and one that dies may lose its connections
+	 * before the socket that it listens on. Asking again tells.
+	 */
+	for (tries = 0; error == 0 && tries < WAIT_TRIES; tries++) {
+		if (tries > 1 && poll(&pfd, 1, WAIT_PAUSE_MS) > 0)
+			error = EINTR;
+		else
+			error = wait_once(id, pfd.fd);
+	}
+	close(pfd.fd);
+	if (error == ENOENT && tries > 1)
+		return (0);
+	return (error == 0 ? EAGAIN : error);
 }
 
 /* --- INFO ---------------------------------------------------------------- */
