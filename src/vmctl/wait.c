@@ -29,11 +29,14 @@ wait_command(const struct command *c, int argc, char **argv)
 		return (complain("%s: name one VM by its id or name",
 		    c->c_name));
 	fd = vms_open(&err);
-	if (fd == -1 || vms_get(fd, &vms, &err) == -1 ||
-	    (vm = vms_find(&vms, argv[optind], &err)) == NULL)
+	if (fd == -1 || vms_get(fd, &vms, &err) == -1)
 		return (complain("%s: %s", c->c_name, err.e_text));
-	vw.vw_vm_id = vm->vir_id;
-	while (vmm_ioctl(fd, VMM_IOC_WAIT, &vw) == -1) {
+	vm = vms_find(&vms, argv[optind], &err);
+	if (vm == NULL)
+		status = complain("%s: %s", c->c_name, err.e_text);
+	else
+		vw.vw_vm_id = vm->vir_id;
+	while (vm != NULL && vmm_ioctl(fd, VMM_IOC_WAIT, &vw) == -1) {
 		if (errno == EINTR)
 			continue;
 		if (errno != ENOENT)	/* it ended since we looked */
