@@ -211,9 +211,13 @@ insn_cmpxchg16b(struct cpu *c, const struct insn *i)
 	struct { uint64_t v[2]; } __attribute__((may_alias)) *p;
 	bool equal;
 
-	at = mem_operand(c, i, 16, ENGINE_READ | ENGINE_WRITE);
+	/* #GP(0) comes before what else may be wrong with the address. */
+	at = mem_ea(c, i);
+	if (i->i_seg >= SEG_FS)
+		at += c->c_seg[i->i_seg].s_base;
 	if (at & 15)
 		cpu_gp(c, 0);
+	at = mem_operand(c, i, 16, ENGINE_READ | ENGINE_WRITE);
 	p = mem_rmw_begin(c, at, 16, pair);
 	if (p != NULL) {
 		__asm__ volatile("lock; cmpxchg16b %[m]"

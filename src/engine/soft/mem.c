@@ -42,7 +42,7 @@ mem_linear_slow(struct cpu *c, unsigned seg, uint64_t off, unsigned size,
 		top = ar & AR_DB ? UINT32_MAX : UINT16_MAX;
 		if (off <= s->s_limit || last > top)
 			mem_segment_fault(c, seg);
-	} else if (s->s_limit != UINT32_MAX && last > s->s_limit)
+	} else if (last > s->s_limit)
 		mem_segment_fault(c, seg);
 	return ((uint32_t)(s->s_base + off));
 }

@@ -44,8 +44,9 @@ uint64_t	mem_linear_slow(struct cpu *, unsigned seg, uint64_t off,
 /*
  * Linear address of [seg:off, +size) after the segment checks for the access
  * (ENGINE_READ/WRITE, both for read-modify-write; EXEC not here): limit, type,
- * null, canonical. Raises #GP(0) or #SS(0). Wraps at 4 GiB outside 64-bit
- * mode. Alignment checking (#AC) is done by the access itself.
+ * null, canonical. Raises #GP(0) or #SS(0), also for an operand that wraps
+ * around the end of a 4 GiB segment. The sum of base and offset wraps at 4 GiB
+ * outside 64-bit mode. Alignment checking (#AC) is done by the access itself.
  */
 static inline uint64_t
 mem_linear(struct cpu *c, unsigned seg, uint64_t off, unsigned size,
@@ -58,7 +59,8 @@ mem_linear(struct cpu *c, unsigned seg, uint64_t off, unsigned size,
 		if (__builtin_expect(cpu_canonical(linear) &&
 		    cpu_canonical(linear + size - 1), 1))
 			return (linear);
-	} else if ((c->c_seg[seg].s_flat & access) == access)
+	} else if ((c->c_seg[seg].s_flat & access) == access &&
+	    (uint32_t)off <= UINT32_MAX - (size - 1))
 		return ((uint32_t)off);
 	return (mem_linear_slow(c, seg, off, size, access));
 }

@@ -129,6 +129,21 @@ simd_execute_buf(struct cpu *c, const struct insn *i, uint64_t linear,
 	c->c_fpu.f_mxcsr = new_mxcsr;
 }
 
+/* #GP(0) comes before what else may be wrong with the address. */
+static void
+check_aligned(struct cpu *c, const struct insn *i, unsigned size)
+{
+	uint64_t base = c->c_code64 && i->i_seg < SEG_FS ? 0 :
+	    c->c_seg[i->i_seg].s_base;
+
+	if (__builtin_expect(((base + mem_ea(c, i)) & (size - 1)) == 0, 1))
+		return;
+	/* AMD's CPUs want no alignment of these. */
+	if (i->i_op->o_feature == FEAT_SHA && !c->c_intel)
+		return;
+	cpu_gp(c, 0);
+}
+
 void
 simd_execute(struct cpu *c, const struct insn *i)
 {
@@ -142,9 +157,9 @@ simd_execute(struct cpu *c, const struct insn *i)
 		size = simd_msize(i);
 		access = (op->o_rm & R_READ ? ENGINE_READ : 0) |
 		    (op->o_rm & R_WRITE ? ENGINE_WRITE : 0);
+		if (op->o_rules & O_ALIGN)
+			check_aligned(c, i, size);
 		linear = mem_operand(c, i, size, access);
-		if (op->o_rules & O_ALIGN && linear & (size - 1))
-			cpu_gp(c, 0);
 		mem = mem_host(c, linear, size, access);
 		if (__builtin_expect(mem == NULL, 0)) {
 			simd_execute_buf(c, i, linear, size, access);
@@ -168,6 +183,23 @@ insn_avx(struct cpu *c, const struct insn *i)
 	simd_execute(c, i);
 }
 
+/*
+ * What every MMX instruction does to the x87 state: TOP becomes 0, all
+ * registers valid (SDM vol. 1, 9.6.2). The image has them in stack order.
+ */
+void
+mmx_enter(struct cpu *c)
+{
+	uint8_t mm[8][16], *fx = c->c_fpu.f_fx;
+	unsigned n, top = x87_fsw(c) >> 11 & 7;
+
+	for (n = 0; n < 8; n++)
+		memcpy(mm[(top + n) & 7], fx + FX_ST + n * 16, 16);
+	memcpy(fx + FX_ST, mm, sizeof(mm));
+	fx[FX_FSW + 1] &= ~0x38;
+	fx[FX_FTW] = 0xff;
+}
+
 /* MMX registers alone, or with an XMM register as well. */
 void
 insn_mmx(struct cpu *c, const struct insn *i)
@@ -177,7 +209,11 @@ insn_mmx(struct cpu *c, const struct insn *i)
 
 	if ((op->o_reg & R_CLASS) == R_XMM || (op->o_rm & R_CLASS) == R_XMM)
 		simd_check_sse(c);
-	simd_check_mmx(c);
+	/* CVTPI2PD from memory has nothing to do with MMX registers, nor has
+	 * CVTPI2PS on AMD. */
+	if (i->i_opcode != 0x2a || !(i->i_flags & INSN_MEM) ||
+	    (c->c_intel && !(i->i_flags & INSN_66)))
+		simd_check_mmx(c);
 	x87_pointers_get(c, &xp);
 	simd_execute(c, i);
 	x87_pointers_put(c, &xp);
@@ -188,6 +224,7 @@ insn_emms(struct cpu *c, const struct insn *i)
 {
 	(void)i;
 	simd_check_mmx(c);
+	mmx_enter(c);
 	c->c_fpu.f_fx[FX_FTW] = 0;
 }
 

@@ -33,6 +33,7 @@ void	x87_pointers_put(struct cpu *, const struct x87_pointers *);
 void	simd_check_sse(struct cpu *);
 void	simd_check_avx(struct cpu *);
 void	simd_check_mmx(struct cpu *);
+void	mmx_enter(struct cpu *);
 /* #NM by CR0.TS and CR0.EM. */
 void	x87_check(struct cpu *);
 /* #MF for a waiting instruction. */

@@ -58,28 +58,39 @@ insn_vmaskmov(struct cpu *c, const struct insn *i)
 	}
 }
 
-/* Bytes of src whose mask byte has its top bit set go to seg:rDI. */
+/*
+ * Bytes of src whose mask byte has its top bit set go to seg:rDI. All of the
+ * operand is checked, page by page; whether that is so with a mask of zeros is
+ * up to the CPU, and AMD's do.
+ */
 static void
 store_bytes(struct cpu *c, const struct insn *i, const uint8_t *src,
     const uint8_t *mask, unsigned len)
 {
-	uint64_t ea = c->c_gpr[RDI], linear;
-	unsigned n, pass;
+	uint64_t ea = c->c_gpr[RDI], linear[16];
+	unsigned n, first, part;
+	bool any = false;
 
 	if (i->i_asize != 8)
 		ea = i->i_asize == 4 ? (uint32_t)ea : (uint16_t)ea;
-	for (pass = 0; pass < 2; pass++) {
-		for (n = 0; n < len; n++) {
-			if (!masked(mask, n, 1))
-				continue;
-			linear = mem_linear(c, i->i_seg, ea + n, 1,
+	for (n = 0; n < len; n++)
+		any |= masked(mask, n, 1);
+	if (!any && c->c_intel)
+		return;
+	for (first = 0; first < len; first = n) {
+		linear[first] = mem_linear(c, i->i_seg, ea + first, 1,
+		    ENGINE_WRITE);
+		part = PAGE_SIZE - (unsigned)(linear[first] & PAGE_MASK);
+		if (part > len - first)
+			part = len - first;
+		mem_check_write(c, linear[first], part);
+		for (n = first + 1; n < first + part; n++)
+			linear[n] = mem_linear(c, i->i_seg, ea + n, 1,
 			    ENGINE_WRITE);
-			if (pass == 0)
-				mem_check_write(c, linear, 1);
-			else
-				mem_write(c, linear, 1, src[n]);
-		}
 	}
+	for (n = 0; n < len; n++)
+		if (masked(mask, n, 1))
+			mem_write(c, linear[n], 1, src[n]);
 }
 
 /* MASKMOVDQU, VMASKMOVDQU */
@@ -94,29 +105,21 @@ insn_maskmovdqu(struct cpu *c, const struct insn *i)
 	    16);
 }
 
-/* MASKMOVQ: any MMX instruction makes TOP 0 and all registers valid. */
 void
 insn_maskmovq(struct cpu *c, const struct insn *i)
 {
-	unsigned top;
-	uint8_t mm[8][16], *fx = c->c_fpu.f_fx;
-	unsigned n;
+	const uint8_t *mm;
 
 	simd_check_mmx(c);
-	/* The image is in stack order: ST(n) is register TOP + n. */
-	top = x87_fsw(c) >> 11 & 7;
-	for (n = 0; n < 8; n++)
-		memcpy(mm[(top + n) & 7], fx + FX_ST + n * 16, 16);
-	store_bytes(c, i, mm[i->i_reg & 7], mm[i->i_rm & 7], 8);
-	memcpy(fx + FX_ST, mm, sizeof(mm));
-	fx[FX_FSW + 1] &= ~0x38;
-	fx[FX_FTW] = 0xff;
+	mmx_enter(c);
+	mm = c->c_fpu.f_fx + FX_ST;
+	store_bytes(c, i, mm + (i->i_reg & 7) * 16, mm + (i->i_rm & 7) * 16, 8);
 }
 
 /*
  * VGATHER*, VPGATHER*. o_msize is the element's size; the index has 4 bytes
  * for even opcodes, 8 for odd ones. What was loaded before a fault stays
- * loaded: its mask element is then zero.
+ * loaded; the mask is zero up to the element that faulted.
  */
 void
 insn_gather(struct cpu *c, const struct insn *i)
@@ -135,8 +138,10 @@ insn_gather(struct cpu *c, const struct insn *i)
 	base += (uint64_t)(int64_t)i->i_disp;
 
 	for (n = 0; n < count; n++) {
-		if (!masked(mask, n, es))
+		if (!masked(mask, n, es)) {
+			memset(mask + n * es, 0, es);
 			continue;
+		}
 		if (is == 4) {
 			memcpy(&idx32, index + n * 4, 4);
 			idx = idx32;

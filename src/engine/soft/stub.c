@@ -18,6 +18,7 @@
 #include "base/hostfault.h"
 #include "engine/soft/cpu.h"
 #include "engine/soft/opcode.h"
+#include "engine/soft/simd.h"
 #include "engine/soft/stub.h"
 
 #define STUB_MAX	512	/* bytes of the longest stub */
@@ -429,6 +430,14 @@ stub_claims(struct hostfault *hf)
 	return (hf->hf_trapno == VMM_EX_XM && stub_contains(c, hf->hf_rip));
 }
 
+/* Has i an operand in an MMX register? */
+static bool
+names_mmx(const struct insn *i)
+{
+	return ((i->i_op->o_reg & R_CLASS) == R_MM ||
+	    ((i->i_op->o_rm & R_CLASS) == R_MM && !(i->i_flags & INSN_MEM)));
+}
+
 void
 stub_run_guarded(struct cpu *c, stub_fn *fn, void *mem)
 {
@@ -443,6 +452,8 @@ stub_run_guarded(struct cpu *c, stub_fn *fn, void *mem)
 		hostfault_pop(&hf);
 		stub_restore_host(c);
 		c->c_fpu.f_mxcsr = hf.hf_mxcsr & MXCSR_VALID;
+		if (names_mmx(c->c_insn))
+			mmx_enter(c);
 		if (c->c_cr4 & CR4_OSXMMEXCPT)
 			cpu_fault(c, VMM_EX_XM, 0);
 		cpu_ud(c);
