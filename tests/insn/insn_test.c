@@ -1,0 +1,349 @@
+/*
+ * Every instruction of the opcode tables that can run in user mode, on the
+ * host's CPU and on the engine, from the same random states: all registers,
+ * all flags (undefined ones too), the x87 image, memory and faults must come
+ * out the same.
+ *
+ *	insn_test			INSN_STATES (1000) states a row of the
+ *					tables, shared out among its shapes
+ *	insn_test --forever		until killed
+ *	--seed N  --states N  --only NAME  --verbose
+ */
+#include "oracle.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <Zydis/Zydis.h>
+
+#include "engine/soft/cpu.h"
+#include "engine/soft/handlers.h"
+#include "engine/soft/opcode.h"
+#include "gen.h"
+
+#define BATCH		125	/* states an encoding */
+#define REPORT_MAX	40	/* shapes reported in full */
+
+static struct {
+	uint64_t	seed;
+	unsigned	states;
+	const char	*only;
+	bool		forever, verbose;
+} opt = { .states = 1000 };
+
+static struct oracle_state in[BATCH], native[BATCH], soft[BATCH];
+static uint8_t win_native[WINDOW_SIZE], win_soft[WINDOW_SIZE];
+
+/* --- differences ---------------------------------------------------------------- */
+
+static const char *const gpr_name[16] = { "rax", "rcx", "rdx", "rbx", "rsp",
+    "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15" };
+
+#define FLAGS_COMPARED	(FL_ARITH | FL_DF)
+
+/*
+ * Prints how a and b differ if print is set. Returns whether they do.
+ */
+static bool
+differ_bytes(bool print, const char *what, const uint8_t *i, const uint8_t *a,
+    const uint8_t *b, unsigned len)
+{
+	unsigned n;
+
+	if (memcmp(a, b, len) == 0)
+		return (false);
+	if (print) {
+		printf("#     %-8s in     ", what);
+		for (n = len; n-- > 0;)
+			printf("%02x%s", i[n], n % 8 == 0 ? " " : "");
+		printf("\n#     %-8s native ", what);
+		for (n = len; n-- > 0;)
+			printf("%02x%s", a[n], n % 8 == 0 ? " " : "");
+		printf("\n#     %-8s engine ", what);
+		for (n = len; n-- > 0;)
+			printf("%02x%s", b[n], n % 8 == 0 ? " " : "");
+		printf("\n");
+	}
+	return (true);
+}
+
+static bool
+differ_word(bool print, const char *what, uint64_t i, uint64_t a, uint64_t b)
+{
+	if (a == b)
+		return (false);
+	if (print)
+		printf("#     %-8s in %#llx native %#llx engine %#llx\n", what,
+		    (unsigned long long)i, (unsigned long long)a,
+		    (unsigned long long)b);
+	return (true);
+}
+
+static bool
+differ(bool print, const struct oracle_state *i, const struct oracle_state *a,
+    const struct oracle_state *b)
+{
+	static const struct {
+		const char *name;
+		unsigned off, len;
+	} x87[] = {
+		{ "fcw", 0, 2 }, { "fsw", 2, 2 }, { "ftw", 4, 1 },
+		{ "fop", 6, 2 }, { "fip", 8, 8 }, { "fdp", 16, 8 },
+		{ "mxcsr", 24, 4 },
+	};
+	bool d = false;
+	unsigned n;
+	char name[8];
+
+	d |= differ_word(print, "vector", VECTOR_NONE, a->os_vector,
+	    b->os_vector);
+	d |= differ_word(print, "error", 0, a->os_error, b->os_error);
+	d |= differ_word(print, "cr2", 0, a->os_cr2, b->os_cr2);
+	d |= differ_word(print, "rip", 0, a->os_rip, b->os_rip);
+	for (n = 0; n < 16; n++)
+		d |= differ_word(print, gpr_name[n], i->os_gpr[n],
+		    a->os_gpr[n], b->os_gpr[n]);
+	d |= differ_word(print, "flags", i->os_rflags & FLAGS_COMPARED,
+	    a->os_rflags & FLAGS_COMPARED, b->os_rflags & FLAGS_COMPARED);
+	for (n = 0; n < sizeof(x87) / sizeof(x87[0]); n++)
+		d |= differ_bytes(print, x87[n].name,
+		    i->os_xstate + x87[n].off, a->os_xstate + x87[n].off,
+		    b->os_xstate + x87[n].off, x87[n].len);
+	for (n = 0; n < 8; n++) {
+		snprintf(name, sizeof(name), "st%u", n);
+		d |= differ_bytes(print, name, i->os_xstate + 32 + n * 16,
+		    a->os_xstate + 32 + n * 16, b->os_xstate + 32 + n * 16,
+		    10);
+	}
+	for (n = 0; n < 16; n++) {
+		snprintf(name, sizeof(name), "xmm%u", n);
+		d |= differ_bytes(print, name, i->os_xstate + 160 + n * 16,
+		    a->os_xstate + 160 + n * 16, b->os_xstate + 160 + n * 16,
+		    16);
+		snprintf(name, sizeof(name), "ymmh%u", n);
+		d |= differ_bytes(print, name, i->os_xstate + 576 + n * 16,
+		    a->os_xstate + 576 + n * 16, b->os_xstate + 576 + n * 16,
+		    16);
+	}
+	for (n = 0; n < ACTIVE_A_SIZE; n += 16) {
+		snprintf(name, sizeof(name), "a+%u", n);
+		d |= differ_bytes(print, name, i->os_a + n, a->os_a + n,
+		    b->os_a + n, 16);
+	}
+	for (n = 0; n < ACTIVE_B_SIZE; n += 16) {
+		snprintf(name, sizeof(name), "b+%u", n);
+		d |= differ_bytes(print, name, i->os_b + n, a->os_b + n,
+		    b->os_b + n, 16);
+	}
+	return (d);
+}
+
+/* --- one shape -------------------------------------------------------------------- */
+
+static void
+describe(const struct oracle_insn *oi, char *text, size_t len)
+{
+	ZydisDecoder dec;
+	ZydisFormatter fmt;
+	ZydisDecodedInstruction zi;
+	ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
+	unsigned n, used = 0;
+
+	for (n = 0; n < oi->oi_len; n++)
+		used += (unsigned)snprintf(text + used, len - used, "%02x ",
+		    oi->oi_bytes[n]);
+	ZydisDecoderInit(&dec, oi->oi_compat ?
+	    ZYDIS_MACHINE_MODE_LONG_COMPAT_32 : ZYDIS_MACHINE_MODE_LONG_64,
+	    oi->oi_compat ? ZYDIS_STACK_WIDTH_32 : ZYDIS_STACK_WIDTH_64);
+	ZydisFormatterInit(&fmt, ZYDIS_FORMATTER_STYLE_INTEL);
+	if (ZYAN_SUCCESS(ZydisDecoderDecodeFull(&dec, oi->oi_bytes, oi->oi_len,
+	    &zi, ops)))
+		ZydisFormatterFormatInstruction(&fmt, &zi, ops,
+		    zi.operand_count_visible, text + used, len - used,
+		    INSN_ADDR, NULL);
+	else
+		snprintf(text + used, len - used, "(not for Zydis)");
+}
+
+/* Linux's TASK_SIZE_MAX: from here on addresses are the kernel's to it. */
+#define USER_END	0x7ffffffff000u
+
+/*
+ * What legitimately differs: see each line.
+ */
+static void
+reconcile(const struct insn *i, unsigned n)
+{
+	struct oracle_state *a = &native[n], *b = &soft[n];
+
+	/* For kernel addresses the host's system hides why. */
+	if (a->os_vector == 14 && b->os_vector == 14 &&
+	    a->os_cr2 >= USER_END)
+		b->os_error = a->os_error;
+	/* Which operand of CMPS is read first is the CPU's business, and may
+	 * depend on its size and prefix. */
+	if (strcmp(i->i_op->o_name, "cmps") == 0 && a->os_vector >= 13 &&
+	    a->os_vector <= 14 && b->os_vector >= 13 && b->os_vector <= 14) {
+		b->os_vector = a->os_vector;
+		b->os_error = a->os_error;
+		b->os_cr2 = a->os_cr2;
+	}
+	/* PUSHA's eight stores have no order. */
+	if (strcmp(i->i_op->o_name, "pusha") == 0 && a->os_vector == 14 &&
+	    b->os_vector == 14)
+		b->os_cr2 = a->os_cr2;
+	/* A POPA that faults may have loaded some registers (SDM vol. 2B says
+	 * nothing; the engine loads none). */
+	if (strcmp(i->i_op->o_name, "popa") == 0 &&
+	    a->os_vector != VECTOR_NONE && a->os_vector == b->os_vector)
+		memcpy(a->os_gpr, b->os_gpr, sizeof(a->os_gpr));
+	/* AMD's MXCSR.MM is not offered. */
+	if (strstr(i->i_op->o_name, "ldmxcsr") != NULL &&
+	    native[n].os_xstate[26] & 2)
+		*b = *a;
+	/* Microcode goes over the x87 environment in an order of its own. */
+	if (i->i_op->o_exec == insn_x87_env && (a->os_cr2 ^ b->os_cr2) < 4096)
+		b->os_cr2 = a->os_cr2;
+}
+
+/* Returns false if anything differed. */
+static bool
+run_shape(struct rng *r, const struct shape *sh, unsigned states, bool print)
+{
+	struct oracle_insn oi;
+	struct insn i;
+	unsigned done, n, count, bad = 0, total = 0;
+	const char *why;
+	char text[160];
+
+	for (done = 0; done < states; done += count) {
+		count = states - done < BATCH ? states - done : BATCH;
+		if (!gen_insn(r, sh, &oi, &i))
+			return (true);
+		describe(&oi, text, sizeof(text));
+		for (n = 0; n < count; n++)
+			gen_state(r, &oi, &i, &in[n]);
+		if ((why = native_run(&oi, in, native, count, win_native)) !=
+		    NULL || (why = soft_run(&oi, in, soft, count, win_soft)) !=
+		    NULL) {
+			if (print)
+				printf("# %s: %s: %s\n", sh->sh_op->o_name,
+				    text, why);
+			return (false);
+		}
+		for (n = 0; n < count; n++) {
+			reconcile(&i, n);
+			total++;
+			if (!differ(false, &in[n], &native[n], &soft[n]))
+				continue;
+			if (bad++ < 2 && print) {
+				printf("# %s: %s\n", sh->sh_op->o_name, text);
+				differ(true, &in[n], &native[n], &soft[n]);
+			}
+		}
+		if (bad == 0 && memcmp(win_native, win_soft, WINDOW_SIZE)) {
+			if (print)
+				printf("# %s: %s: the window differs\n",
+				    sh->sh_op->o_name, text);
+			return (false);
+		}
+		if (bad != 0 && done + count >= states / 2)
+			break;
+	}
+	if (bad != 0 && print)
+		printf("# %s (map %u opcode %02x): %u of %u states differ\n",
+		    sh->sh_op->o_name, sh->sh_map, sh->sh_opcode, bad, total);
+	return (bad == 0);
+}
+
+static unsigned
+run_all(void)
+{
+	unsigned count, n, m, same, failed = 0, ran = 0, states;
+	struct shape *sh = gen_shapes(&count);
+	struct rng r;
+
+	for (n = 0; n < count; n++) {
+		if (opt.only != NULL &&
+		    strcmp(opt.only, sh[n].sh_op->o_name) != 0)
+			continue;
+		/* Each shape alone is reproducible from the seed. */
+		r.r_state = (opt.seed + n) * 0x9e3779b97f4a7c15u | 1;
+		if (opt.verbose)
+			printf("# %u: %s\n", n, sh[n].sh_op->o_name);
+		ran++;
+		for (same = m = 0; m < count; m++)
+			same += sh[m].sh_op == sh[n].sh_op;
+		states = (opt.states + same - 1) / same;
+		if (!run_shape(&r, &sh[n], states, failed < REPORT_MAX))
+			failed++;
+	}
+	printf("# %u shapes of %u, %u failed, seed %llu\n", ran, count, failed,
+	    (unsigned long long)opt.seed);
+	fflush(stdout);
+	return (failed);
+}
+
+/* --- main --------------------------------------------------------------------------- */
+
+static void
+test_oracle(void **state)
+{
+	const char *why = NULL;
+
+	(void)state;
+	if (!native_setup(&why)) {
+		print_message("skipped: %s\n", why);
+		skip();
+	}
+	if (!soft_setup(&why))
+		fail_msg("engine: %s", why);
+	do {
+		assert_int_equal(run_all(), 0);
+		opt.seed = opt.seed * 6364136223846793005u + 1;
+	} while (opt.forever);
+}
+
+int
+main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_oracle),
+	};
+	const char *env = getenv("INSN_STATES");
+	struct timespec ts;
+	int n;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	opt.seed = (uint64_t)ts.tv_sec * 1000003 + (uint64_t)ts.tv_nsec;
+	if (env != NULL)
+		opt.states = (unsigned)strtoul(env, NULL, 0);
+	for (n = 1; n < argc; n++) {
+		if (strcmp(argv[n], "--forever") == 0)
+			opt.forever = true;
+		else if (strcmp(argv[n], "--verbose") == 0)
+			opt.verbose = true;
+		else if (strcmp(argv[n], "--seed") == 0 && n + 1 < argc)
+			opt.seed = strtoull(argv[++n], NULL, 0);
+		else if (strcmp(argv[n], "--states") == 0 && n + 1 < argc)
+			opt.states = (unsigned)strtoul(argv[++n], NULL, 0);
+		else if (strcmp(argv[n], "--only") == 0 && n + 1 < argc)
+			opt.only = argv[++n];
+		else {
+			fprintf(stderr, "usage: insn_test [--forever] "
+			    "[--seed N] [--states N] [--only NAME] "
+			    "[--verbose]\n");
+			return (2);
+		}
+	}
+	printf("# seed %llu, %u states a row\n",
+	    (unsigned long long)opt.seed, opt.states);
+	return (cmocka_run_group_tests(tests, NULL, NULL));
+}

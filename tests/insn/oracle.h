@@ -1,0 +1,72 @@
+/*
+ * The host CPU as the oracle for instructions: one instruction and one state
+ * before it, executed by the host (native.c) and by the engine (soft.c).
+ *
+ * Both sides see the same linear addresses: a code page with the instruction
+ * at INSN_ADDR, and the window, two writable pages with a read-only one before
+ * and nothing behind.
+ */
+#ifndef INSN_ORACLE_H
+#define INSN_ORACLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define WINDOW		0x10357000u	/* first writable page */
+#define WINDOW_SIZE	0x2000u
+#define READONLY	(WINDOW - 0x1000u)
+#define CODE		0x20635000u
+#define INSN_ADDR	(CODE + 0x800u)
+/* Relative branches may lead here. */
+#define TARGET_ADDR	(INSN_ADDR + 0x40u)
+#define SCRATCH		0x31753000u	/* native.c's own */
+
+/* Parts of the window that a state fills; the rest is the same for all. */
+#define ACTIVE_A	(0x1000u - 128u)	/* around the page boundary */
+#define ACTIVE_A_SIZE	256u
+#define ACTIVE_B	(WINDOW_SIZE - 256u)	/* up to the end */
+#define ACTIVE_B_SIZE	256u
+
+#define XSTATE		832	/* standard XSAVE area */
+
+#define VECTOR_NONE	0xff
+
+struct oracle_state {
+	_Alignas(64) uint8_t os_xstate[XSTATE];
+	uint64_t	os_gpr[16];	/* as encoded in instructions */
+	uint64_t	os_rflags;
+	uint64_t	os_rip;		/* after */
+	uint64_t	os_cr2;		/* after #PF */
+	uint32_t	os_error;	/* after a fault */
+	uint8_t		os_vector;	/* after: VECTOR_NONE, or the fault */
+	uint8_t		os_a[ACTIVE_A_SIZE], os_b[ACTIVE_B_SIZE];
+};
+
+struct oracle_insn {
+	uint8_t		oi_bytes[16];
+	unsigned	oi_len;
+	bool		oi_compat;	/* 32-bit code */
+};
+
+/*
+ * Runs insn on count states in a child of this process. Returns NULL, or why
+ * it could not (the child was killed: text in a static buffer). window gets
+ * the window as it is at the end.
+ */
+const char *native_run(const struct oracle_insn *,
+	    const struct oracle_state *in, struct oracle_state *out,
+	    unsigned count, uint8_t *window);
+/* Maps what native_run() needs; false: this host cannot. */
+bool	native_setup(const char **why);
+
+/* The same by the engine. */
+bool	soft_setup(const char **why);
+const char *soft_run(const struct oracle_insn *, const struct oracle_state *in,
+	    struct oracle_state *out, unsigned count, uint8_t *window);
+
+struct decode_mode;
+/* What the engine's guest decodes by. */
+const struct decode_mode *soft_decode_mode(bool compat);
+
+#endif

@@ -1,0 +1,378 @@
+/*
+ * One instruction on the software engine (oracle.h), at CPL 3.
+ *
+ * The guest's own code is the instruction and an OUT that ends the run; the
+ * TSS lets CPL 3 use that port and no other. A fault goes through the IDT to a
+ * handler that is an OUT too: its port is the vector, and the frame on its
+ * stack has the rest.
+ */
+#include "oracle.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "engine/engine.h"
+#include "engine/soft/cpu.h"
+#include "engine/soft/decode.h"
+#include "engine/soft/opcode.h"
+#include "vmm/cpuid.h"
+
+/* Guest-physical layout */
+#define RAM_SIZE	0x100000u
+#define PML4		0x1000u
+#define TABLES		0x2000u		/* the other page tables, as needed */
+#define GDT		0x8000u
+#define IDT		0x9000u
+#define TSS		0xa000u
+#define HANDLERS	0xb000u
+#define STACK_TOP	0xd000u
+#define RO_GPA		0x10000u
+#define WINDOW_GPA	0x11000u
+#define CODE_GPA	0x20000u
+
+/* The guest's kernel half. */
+#define KERNEL		0xffff800000000000u
+
+#define PTE_P		1u
+#define PTE_W		2u
+#define PTE_U		4u
+
+#define SEL_KCODE	0x08
+#define SEL_UCODE32	0x23		/* as the host's */
+#define SEL_UDATA	0x2b
+#define SEL_UCODE64	0x33
+#define SEL_TSS		0x40
+
+#define PORT_VECTOR	0x40
+#define PORT_DONE	0xe0
+#define PORT_TARGET	0xe1
+
+static uint8_t *ram;
+static uint32_t next_table = TABLES;
+static struct engine_vm *vm;
+static struct engine_vcpu *vcpu;
+static struct vcpu_reg_state initial;	/* at the first instruction, 64-bit */
+static struct decode_mode mode[2];
+static char reason[160];
+
+static const uint8_t gpr_index[16] = {
+	VCPU_REGS_RAX, VCPU_REGS_RCX, VCPU_REGS_RDX, VCPU_REGS_RBX,
+	VCPU_REGS_RSP, VCPU_REGS_RBP, VCPU_REGS_RSI, VCPU_REGS_RDI,
+	VCPU_REGS_R8, VCPU_REGS_R9, VCPU_REGS_R10, VCPU_REGS_R11,
+	VCPU_REGS_R12, VCPU_REGS_R13, VCPU_REGS_R14, VCPU_REGS_R15
+};
+
+/* --- what the engine asks the monitor ---------------------------------------- */
+
+static bool
+mmio_read(void *arg, uint64_t gpa, unsigned size, uint64_t *data)
+{
+	(void)arg, (void)gpa, (void)size;
+	*data = ~0ull;
+	return (true);
+}
+
+static bool
+mmio_write(void *arg, uint64_t gpa, unsigned size, uint64_t data)
+{
+	(void)arg, (void)gpa, (void)size, (void)data;
+	return (true);
+}
+
+static bool
+rdmsr(void *arg, uint32_t msr, uint64_t *value)
+{
+	(void)arg, (void)msr, (void)value;
+	return (false);
+}
+
+static bool
+wrmsr(void *arg, uint32_t msr, uint64_t value)
+{
+	(void)arg, (void)msr, (void)value;
+	return (false);
+}
+
+static uint64_t
+read_cr8(void *arg)
+{
+	(void)arg;
+	return (0);
+}
+
+static void
+write_cr8(void *arg, uint64_t value)
+{
+	(void)arg, (void)value;
+}
+
+static void
+cpuid(void *arg, struct engine_cpuid *ec)
+{
+	static const struct cpuid_policy policy = {
+		.cp_ncpus = 1, .cp_tsc_khz = 1000000
+	};
+
+	(void)arg;
+	cpuid_answer(&policy, ec);
+}
+
+static const struct engine_host host = {
+	.eh_mmio_read = mmio_read, .eh_mmio_write = mmio_write,
+	.eh_rdmsr = rdmsr, .eh_wrmsr = wrmsr, .eh_read_cr8 = read_cr8,
+	.eh_write_cr8 = write_cr8, .eh_cpuid = cpuid
+};
+
+/* --- the guest -------------------------------------------------------------------- */
+
+static void
+put64(uint32_t gpa, uint64_t v)
+{
+	memcpy(ram + gpa, &v, sizeof(v));
+}
+
+static uint64_t
+get64(uint32_t gpa)
+{
+	uint64_t v;
+
+	memcpy(&v, ram + gpa, sizeof(v));
+	return (v);
+}
+
+static void
+map(uint64_t linear, uint32_t gpa, unsigned flags)
+{
+	uint32_t table = PML4, entry;
+	int shift;
+
+	for (shift = 39; shift > 12; shift -= 9) {
+		entry = table + (uint32_t)(linear >> shift & 511) * 8;
+		if (get64(entry) == 0) {
+			put64(entry, next_table | PTE_P | PTE_W | PTE_U);
+			next_table += 0x1000;
+			/* the kernel's other pages are elsewhere */
+			if (next_table == GDT)
+				next_table = 0x30000;
+		}
+		table = (uint32_t)get64(entry) & ~0xfffu;
+	}
+	put64(table + (uint32_t)(linear >> 12 & 511) * 8, gpa | flags);
+}
+
+static void
+build(void)
+{
+	unsigned v;
+
+	for (v = 0; v < 0x10; v++)
+		map(KERNEL + v * 0x1000, v * 0x1000, PTE_P | PTE_W);
+	map(READONLY, RO_GPA, PTE_P | PTE_U);
+	map(WINDOW, WINDOW_GPA, PTE_P | PTE_W | PTE_U);
+	map(WINDOW + 0x1000, WINDOW_GPA + 0x1000, PTE_P | PTE_W | PTE_U);
+	map(CODE, CODE_GPA, PTE_P | PTE_W | PTE_U);
+
+	put64(GDT + SEL_KCODE, 0x00af9b000000ffff);
+	put64(GDT + (SEL_UCODE32 & ~7), 0x00cffb000000ffff);
+	put64(GDT + (SEL_UDATA & ~7), 0x00cff3000000ffff);
+	put64(GDT + (SEL_UCODE64 & ~7), 0x00affb000000ffff);
+
+	for (v = 0; v < 32; v++) {
+		uint64_t off = KERNEL + HANDLERS + v * 16;
+
+		/* interrupt gate, IST 1; DPL 3 for INT3 and INTO */
+		put64(IDT + v * 16, (off & 0xffff) | SEL_KCODE << 16 |
+		    1ull << 32 | (v == 3 || v == 4 ? 0xeeull : 0x8eull) << 40 |
+		    (off >> 16 & 0xffff) << 48);
+		put64(IDT + v * 16 + 8, off >> 32);
+		ram[HANDLERS + v * 16] = 0xe6;		/* out imm8, al */
+		ram[HANDLERS + v * 16 + 1] = (uint8_t)(PORT_VECTOR + v);
+		ram[HANDLERS + v * 16 + 2] = 0xf4;	/* hlt */
+	}
+	put64(TSS + 0x24, KERNEL + STACK_TOP);		/* IST1 */
+	ram[TSS + 0x66] = 0x68;				/* I/O bitmap */
+	memset(ram + TSS + 0x68, 0xff, 33);
+	ram[TSS + 0x68 + PORT_DONE / 8] = 0xfc;
+}
+
+static void
+segment(unsigned n, uint16_t sel, uint64_t base, uint32_t limit, uint32_t ar)
+{
+	initial.vrs_sregs[n].vsi_sel = sel;
+	initial.vrs_sregs[n].vsi_base = base;
+	initial.vrs_sregs[n].vsi_limit = limit;
+	initial.vrs_sregs[n].vsi_ar = ar;
+}
+
+static void
+build_registers(void)
+{
+	initial.vrs_crs[VCPU_REGS_CR0] = CR0_PE | CR0_MP | CR0_ET | CR0_NE |
+	    CR0_WP | CR0_AM | CR0_PG;
+	initial.vrs_crs[VCPU_REGS_CR3] = PML4;
+	initial.vrs_crs[VCPU_REGS_CR4] = CR4_PAE | CR4_OSFXSR |
+	    CR4_OSXMMEXCPT;
+	if (mode[0].dm_features >> FEAT_XSAVE & 1)
+		initial.vrs_crs[VCPU_REGS_CR4] |= CR4_OSXSAVE;
+	initial.vrs_crs[VCPU_REGS_XCR0] = cpuid_xcr0_mask();
+	initial.vrs_msrs[VCPU_REGS_EFER] = EFER_SCE | EFER_LME | EFER_LMA |
+	    EFER_NXE;
+	initial.vrs_drs[4] = DR6_ONES;
+	initial.vrs_drs[5] = DR7_ONES;
+	segment(VCPU_REGS_CS, SEL_UCODE64, 0, 0xffffffff, 0xa0fb);
+	segment(VCPU_REGS_SS, SEL_UDATA, 0, 0xffffffff, 0xc0f3);
+	segment(VCPU_REGS_DS, SEL_UDATA, 0, 0xffffffff, 0xc0f3);
+	segment(VCPU_REGS_ES, SEL_UDATA, 0, 0xffffffff, 0xc0f3);
+	segment(VCPU_REGS_FS, 0, 0, 0, 0x10000);
+	segment(VCPU_REGS_GS, 0, 0, 0, 0x10000);
+	segment(VCPU_REGS_LDTR, 0, 0, 0, 0x10000);
+	segment(VCPU_REGS_TR, SEL_TSS, KERNEL + TSS, 0x68 + 32, 0x8b);
+	initial.vrs_gdtr.vsi_base = KERNEL + GDT;
+	initial.vrs_gdtr.vsi_limit = 0x4f;
+	initial.vrs_idtr.vsi_base = KERNEL + IDT;
+	initial.vrs_idtr.vsi_limit = 32 * 16 - 1;
+	initial.vrs_gprs[VCPU_REGS_RIP] = INSN_ADDR;
+	initial.vrs_gprs[VCPU_REGS_RFLAGS] = FL_R1 | FL_IF;
+}
+
+bool
+soft_setup(const char **why)
+{
+	struct engine_range range = { 0, NULL, RAM_SIZE };
+	struct engine_vm_config config = {
+		.ev_ranges = &range, .ev_nranges = 1,
+		.ev_tsc_khz = 1000000, .ev_writes_reported = true,
+		.ev_options = ""
+	};
+	int error;
+
+	ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (ram == MAP_FAILED) {
+		*why = "no memory";
+		return (false);
+	}
+	range.er_host = ram;
+	build();
+	decode_mode_init(&mode[0], &host, NULL);
+	mode[0].dm_real = false;
+	mode[1] = mode[0];
+	mode[0].dm_bits = 64;
+	mode[1].dm_bits = 32;
+	build_registers();
+	if ((error = engine_soft.eo_vm_new(&config, &vm)) != 0 ||
+	    (error = engine_soft.eo_vcpu_new(vm, 0, &host, NULL, &vcpu)) != 0 ||
+	    (error = engine_soft.eo_reset(vcpu, &initial)) != 0) {
+		*why = strerror(error);
+		return (false);
+	}
+	return (true);
+}
+
+const struct decode_mode *
+soft_decode_mode(bool compat)
+{
+	return (&mode[compat]);
+}
+
+/* The rest of a fault, from its frame: error code, RIP, CS, RFLAGS, RSP, SS. */
+static void
+fault(struct oracle_state *out, unsigned vector)
+{
+	static const uint32_t with_error = 1u << 8 | 0x1fu << 10 | 1u << 17;
+	struct vcpu_reg_state r;
+
+	out->os_vector = (uint8_t)vector;
+	out->os_rip = get64(STACK_TOP - 40);
+	out->os_rflags = get64(STACK_TOP - 24);
+	out->os_gpr[RSP] = get64(STACK_TOP - 16);
+	out->os_error = with_error >> vector & 1 ?
+	    (uint32_t)get64(STACK_TOP - 48) : 0;
+	if (vector == 14) {
+		engine_soft.eo_getregs(vcpu, VM_RWREGS_CRS, &r);
+		out->os_cr2 = r.vrs_crs[VCPU_REGS_CR2];
+	}
+}
+
+const char *
+soft_run(const struct oracle_insn *oi, const struct oracle_state *in,
+    struct oracle_state *out, unsigned count, uint8_t *win)
+{
+	static const uint8_t done[] = { 0xe6, PORT_DONE, 0xf4 };
+	static const uint8_t target[] = { 0xe6, PORT_TARGET, 0xf4 };
+	struct vcpu_reg_state r = initial;
+	struct engine_run run;
+	bool first = true;
+	unsigned n, m, port, tries;
+	int error;
+
+	memset(ram + CODE_GPA, 0xf4, 0x1000);
+	memcpy(ram + CODE_GPA + (INSN_ADDR - CODE), oi->oi_bytes, oi->oi_len);
+	memcpy(ram + CODE_GPA + (INSN_ADDR - CODE) + oi->oi_len, done,
+	    sizeof(done));
+	memcpy(ram + CODE_GPA + (TARGET_ADDR - CODE), target, sizeof(target));
+	engine_soft.eo_written(vm, CODE_GPA, 0x1000);
+	memset(ram + WINDOW_GPA, 0, WINDOW_SIZE);
+	if (oi->oi_compat) {
+		r.vrs_sregs[VCPU_REGS_CS].vsi_sel = SEL_UCODE32;
+		r.vrs_sregs[VCPU_REGS_CS].vsi_ar = 0xc0fb;
+	}
+
+	for (n = 0; n < count; n++) {
+		for (m = 0; m < 16; m++)
+			r.vrs_gprs[gpr_index[m]] = in[n].os_gpr[m];
+		r.vrs_gprs[VCPU_REGS_RFLAGS] = in[n].os_rflags;
+		r.vrs_gprs[VCPU_REGS_RIP] = INSN_ADDR;
+		error = engine_soft.eo_setregs(vcpu, VM_RWREGS_GPRS |
+		    (first ? VM_RWREGS_SREGS : 0), &r);
+		if (error == 0)
+			error = engine_soft.eo_setxstate(vcpu,
+			    in[n].os_xstate);
+		if (error != 0) {
+			snprintf(reason, sizeof(reason), "state refused: %s",
+			    strerror(error));
+			return (reason);
+		}
+		first = false;
+		memcpy(ram + WINDOW_GPA + ACTIVE_A, in[n].os_a, ACTIVE_A_SIZE);
+		memcpy(ram + WINDOW_GPA + ACTIVE_B, in[n].os_b, ACTIVE_B_SIZE);
+
+		for (tries = 0; tries < 1000; tries++) {
+			memset(&run, 0, sizeof(run));
+			run.er_inject = -1;
+			error = engine_soft.eo_run(vcpu, &run);
+			if (error != 0 || run.er_exit != ENGINE_EXIT_KICK)
+				break;
+		}
+		if (error != 0 || run.er_exit != ENGINE_EXIT_IO) {
+			snprintf(reason, sizeof(reason),
+			    "engine: error %d, exit %d at state %u", error,
+			    (int)run.er_exit, n);
+			return (reason);
+		}
+		engine_soft.eo_getregs(vcpu, VM_RWREGS_GPRS, &r);
+		for (m = 0; m < 16; m++)
+			out[n].os_gpr[m] = r.vrs_gprs[gpr_index[m]];
+		if (oi->oi_compat)
+			memset(out[n].os_gpr + 8, 0, 8 * sizeof(uint64_t));
+		out[n].os_rflags = r.vrs_gprs[VCPU_REGS_RFLAGS];
+		out[n].os_rip = r.vrs_gprs[VCPU_REGS_RIP] - 2;
+		out[n].os_vector = VECTOR_NONE;
+		out[n].os_error = 0;
+		out[n].os_cr2 = 0;
+		engine_soft.eo_getxstate(vcpu, out[n].os_xstate);
+		port = run.er_io.vei_port;
+		if (port != PORT_DONE && port != PORT_TARGET) {
+			fault(&out[n], port - PORT_VECTOR);
+			first = true;
+		}
+		memcpy(out[n].os_a, ram + WINDOW_GPA + ACTIVE_A,
+		    ACTIVE_A_SIZE);
+		memcpy(out[n].os_b, ram + WINDOW_GPA + ACTIVE_B,
+		    ACTIVE_B_SIZE);
+	}
+	memcpy(win, ram + WINDOW_GPA, WINDOW_SIZE);
+	return (NULL);
+}
