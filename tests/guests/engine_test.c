@@ -60,7 +60,8 @@ setup_vm(void **state, bool reported)
 	    ops->eo_vcpu_new(vm, 0, &bare_host, &bare, &vcpu) != 0)
 		return (-1);
 	/* GDT at 2000h: flat code and data; IDT at 2100h: each handler HLTs */
-	memcpy(mem + 0x2008, "\xff\xff\0\0\0\x9b\xcf\0\xff\xff\0\0\0\x93\xcf", 16);
+	memcpy(mem + 0x2008, "\xff\xff\0\0\0\x9b\xcf\0"
+	    "\xff\xff\0\0\0\x93\xcf", 16);
 	for (n = 0; n < 64; n++) {
 		gate = (HANDLER + n * 16) | 8 << 16 | (uint64_t)0x8e << 40;
 		memcpy(mem + 0x2100 + n * 8, &gate, 8);
@@ -319,6 +320,34 @@ rights(void **state)
 	    PROT_READ), EFAULT);
 }
 
+/* The same inside a vector instruction: the host's own MXCSR comes back. */
+static void
+rights_of_vectors(void **state)
+{
+	struct vcpu_reg_state regs;
+	struct engine_run r;
+	uint32_t before, after;
+
+	(void)state;
+	ops->eo_getregs(vcpu, VM_RWREGS_ALL, &regs);
+	regs.vrs_crs[VCPU_REGS_CR4] |= CR4_OSFXSR | CR4_OSXMMEXCPT;
+	assert_int_equal(ops->eo_setregs(vcpu, VM_RWREGS_CRS, &regs), 0);
+	/* ldmxcsr [9000h]; addps xmm0, [a000h]; hlt */
+	CODE_IS(0x0f, 0xae, 0x15, 0x00, 0x90, 0, 0, 0x0f, 0x58, 0x05, 0x00,
+	    0xa0, 0, 0, 0xf4);
+	memcpy(mem + 0x9000, "\x80\x7f\0", 4);	/* round toward zero */
+	mprotect(mem + 0xa000, 0x1000, PROT_NONE);
+	__asm__ volatile("stmxcsr %0" : "=m"(before));
+	r = run(PLAIN);
+	__asm__ volatile("stmxcsr %0" : "=m"(after));
+	assert_int_equal(r.er_exit, ENGINE_EXIT_PROTECT);
+	assert_int_equal(reg(VCPU_REGS_RIP), CODE + 7);
+	assert_int_equal(after & 0xffc0, before & 0xffc0);
+	mprotect(mem + 0xa000, 0x1000, PROT_READ);
+	r = run(PLAIN);
+	assert_int_equal(r.er_exit, ENGINE_EXIT_HLT);
+}
+
 /* A push to memory that the host forbids, while an interrupt is delivered. */
 static void
 rights_in_delivery(void **state)
@@ -433,7 +462,8 @@ main(void)
 #define TEST(f)	cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(kick), TEST(interrupts), TEST(device_memory), TEST(input),
-		TEST(rights), TEST(rights_in_delivery), TEST(written),
+		TEST(rights), TEST(rights_of_vectors), TEST(rights_in_delivery),
+		TEST(written),
 		cmocka_unit_test_setup_teardown(written_unreported,
 		    setup_unreported, teardown),
 		TEST(refused), TEST(shutdown_exit),

@@ -1,7 +1,7 @@
 /*
- * Every combination of page-table bits against every kind of access, in 4-level,
- * PAE and 32-bit paging: what is raised, its error code, A and D. The model
- * that it is compared with is expect(), from SDM vol. 3A 4.6 and 4.7.
+ * Every combination of page-table bits against every kind of access, in
+ * 4-level, PAE and 32-bit paging: what is raised, its error code, A and D. The
+ * model that it is compared with is expect(), from SDM vol. 3A 4.6 and 4.7.
  *
  * The guest is one instruction on the page under test. It goes on to INT 20h if
  * nothing was raised; both that handler and #PF's halt, at different places.

@@ -18,6 +18,7 @@
 #include "engine/soft/exception.h"
 #include "engine/soft/mem.h"
 #include "engine/soft/run.h"
+#include "engine/soft/stub.h"
 #include "engine/soft/vm.h"
 
 /* --- leaving instructions -------------------------------------------------------- */
@@ -427,6 +428,10 @@ run_vcpu(struct cpu *c, struct engine_run *run)
 	/* first of all: what waits may have come before */
 	cpu_request(c, REQ_RESYNC);
 
+	/* what a stub that is left in the middle has to put back */
+	__asm__ volatile("fnstcw %0; stmxcsr %1" : "=m"(c->c_fpu.f_host_fcw),
+	    "=m"(c->c_fpu.f_host_mxcsr));
+
 	hostfault_push(&hf);
 	switch (sigsetjmp(c->c_jmp, 0)) {
 	case JMP_NONE:
@@ -447,6 +452,8 @@ run_vcpu(struct cpu *c, struct engine_run *run)
 				run_blocks(c);
 		}
 	case JMP_HOST:
+		if (stub_contains(c, hf.hf_rip))
+			stub_restore_host(c);
 		run_host_fault(c, &hf);
 		break;
 	case JMP_LEAVE:
