@@ -12,6 +12,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "machine/board.h"
@@ -219,6 +220,25 @@ run_once(struct machine *m)
 	return (exit_handle(m));
 }
 
+/* With -v: what the VCPU did, and how fast by its thread's CPU time. */
+static void
+report(struct machine *m)
+{
+	struct vmm_stats_params vst = { .vst_vm_id = m->m_id };
+	struct timespec ts;
+	double seconds;
+
+	if (vmm_ioctl(m->m_vmm, VMM_IOC_STATS, &vst) == -1 ||
+	    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts) == -1)
+		return;
+	seconds = (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+	log_info("%s: %.0f million guest instructions in %.2f s of CPU time "
+	    "(%.0f million a second), %llu exits", m->m_config.mc_name,
+	    (double)vst.vst_insns / 1e6, seconds,
+	    (double)vst.vst_insns / 1e6 / (seconds > 0 ? seconds : 1),
+	    (unsigned long long)vst.vst_exits);
+}
+
 void *
 run_vcpu_thread(void *arg)
 {
@@ -234,6 +254,7 @@ run_vcpu_thread(void *arg)
 		else
 			next = run_once(m);
 	}
+	report(m);
 	loop_stop(m->m_loop);
 	return (NULL);
 }
