@@ -263,8 +263,9 @@ test_wait(void **state)
 	client_params(&vcp, 1, "own");
 	vw.vw_vm_id = client_create(fd, &vcp, 0);
 	sigaction(SIGALRM, &sa, &old);
-	ualarm(20000, 0);
+	ualarm(20000, 20000);
 	assert_int_equal(client_do(fd, VMM_IOC_WAIT, &vw), EINTR);
+	ualarm(0, 0);
 	sigaction(SIGALRM, &old, NULL);
 	assert_int_equal(pthread_create(&thread, NULL, wait_main, &vw), 0);
 	client_sleep_ms(20);
@@ -365,8 +366,8 @@ test_fork(void **state)
 		client_params(&theirs, 1, "child's");
 		bad |= (client_do(fd, VMM_IOC_CREATE, &theirs) != 0) << 2;
 		fake_play(NULL, 0);
-		ualarm(20000, 0);
 		signal(SIGALRM, on_signal);
+		ualarm(20000, 20000);
 		bad |= (client_run(fd, theirs.vcp_id, &vrp, &vx) != 0 ||
 		    vrp.vrp_exit_reason != VM_EXIT_NONE) << 3;
 		_exit(bad);

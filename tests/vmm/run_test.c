@@ -621,10 +621,13 @@ on_alarm(int signo)
 	handled_reason = vrp.vrp_exit_reason;
 }
 
+/* SIGALRM every so often, lest one that comes too early be the only one; 0
+ * ends it. */
 static void
 alarm_ms(unsigned ms)
 {
-	struct itimerval it = { { 0, 0 }, { 0, (suseconds_t)ms * 1000 } };
+	const struct timeval tv = { 0, (suseconds_t)ms * 1000 };
+	const struct itimerval it = { tv, tv };
 
 	setitimer(ITIMER_REAL, &it, NULL);
 }
@@ -643,14 +646,16 @@ test_signal(void **state)
 	handled = 0;
 	alarm_ms(20);
 	assert_int_equal(run(NONE, false), 0);
+	alarm_ms(0);
 	assert_int_equal(vrp.vrp_exit_reason, VM_EXIT_NONE);
-	assert_int_equal(handled, 1);
+	assert_true(handled >= 1);
 	assert_int_equal(handled_reason, VM_EXIT_NONE);
 
 	/* One that the caller blocks does not end RUN. */
 	sigemptyset(&set);
 	sigaddset(&set, SIGALRM);
 	pthread_sigmask(SIG_BLOCK, &set, &before);
+	handled = 1;
 	alarm_ms(1);
 	start = monotonic_ms();
 	run_begin();
@@ -661,6 +666,7 @@ test_signal(void **state)
 	assert_int_equal(client_do(fd, VMM_IOC_KICK, &vk), 0);
 	assert_int_equal(run_end(), 0);
 	assert_true(monotonic_ms() - start >= 60);
+	alarm_ms(0);
 	assert_int_equal(handled, 1);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	assert_int_equal(handled, 2);
@@ -678,6 +684,7 @@ on_alarm_jump(int signo)
 	(void)signo;
 	/* Commands work in a handler, and it may leave by a jump. */
 	handled = client_do(fd, VMM_IOC_TERM, &vtp);
+	alarm_ms(0);
 	siglongjmp(out, 1);
 }
 
@@ -851,8 +858,9 @@ test_halt_wakes(void **state)
 	handled = 0;
 	alarm_ms(20);
 	assert_int_equal(run(NONE, false), 0);
+	alarm_ms(0);
 	assert_int_equal(vrp.vrp_exit_reason, VM_EXIT_NONE);
-	assert_int_equal(handled, 1);
+	assert_true(handled >= 1);
 	assert_int_equal(atomic_load(&fake_nentries), 1);
 	/* A kick, before and during. */
 	assert_int_equal(client_do(fd, VMM_IOC_KICK, &vk), 0);

@@ -328,7 +328,7 @@ static void
 test_endless_guest(void **state)
 {
 	struct sigaction sa = { .sa_handler = SIG_IGN }, old;
-	struct itimerval it = { { 0, 0 }, { 0, 20000 } };
+	const struct itimerval it = { { 0, 20000 }, { 0, 20000 } }, no = { 0 };
 	pthread_t thread;
 
 	(void)state;
@@ -343,6 +343,7 @@ test_endless_guest(void **state)
 	setitimer(ITIMER_REAL, &it, NULL);
 	assert_int_equal(run(NONE, false), 0);
 	assert_int_equal(vrp.vrp_exit_reason, VM_EXIT_NONE);
+	setitimer(ITIMER_REAL, &no, NULL);
 	sigaction(SIGALRM, &old, NULL);
 	end();
 }
