@@ -32,7 +32,10 @@ cpu_request(struct cpu *c, unsigned req)
 static void
 cpu_unrequest(struct cpu *c, unsigned req)
 {
-	atomic_fetch_and_explicit(&c->c_request, ~req, memory_order_acquire);
+	/* mostly it is not set: no locked access for that */
+	if (atomic_load_explicit(&c->c_request, memory_order_relaxed) & req)
+		atomic_fetch_and_explicit(&c->c_request, ~req,
+		    memory_order_acquire);
 }
 
 /* The instruction at hand did not happen. */
