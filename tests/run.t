@@ -27,6 +27,8 @@ run "${boot[@]}" --append "print=on triple" --no-reboot
 is "$status" 3 "a triple fault with --no-reboot: status 3"
 is "$out" on "its output is complete"
 is "$(wc -l <err)" 1 "and one line says so"
+is "$(grep -c 'crashed: triple fault at 10:[0-9a-f]*, rsp' err)" 1 \
+    "and where"
 for value in 0 1 42 127; do
 	run "${boot[@]}" --exit-port 0x501 --append "print=x exit=$value"
 	is "$status" $((value << 1 | 1)) "--exit-port with $value"

@@ -370,7 +370,7 @@ session_status(const struct session *s, enum machine_end end, uint32_t value,
 	case MACHINE_RESET:
 		return (0);
 	case MACHINE_CRASH:
-		complain("%s: the guest crashed (triple fault)", ro->ro_name);
+		complain("%s: the guest crashed: %s", ro->ro_name, err->e_text);
 		return (STATUS_CRASH);
 	case MACHINE_EXIT_PORT:
 		return ((int)((value << 1 | 1) & 0xFF));
