@@ -47,6 +47,7 @@ static const struct {
 	{ "iret", "far" }, { "call", "control transfer" },
 	{ "jmp", "control transfer" }, { "ret", "control transfer" },
 	{ "les", "loads a segment" }, { "lds", "loads a segment" },
+	{ "retf", "far" },
 	{ "lss", "loads a segment" }, { "lfs", "loads a segment" },
 	{ "lgs", "loads a segment" },
 	{ "lar", "the host's descriptors" },
@@ -687,6 +688,9 @@ gen_state(struct rng *r, const struct oracle_insn *oi, const struct insn *i,
 			s->os_gpr[i->i_reg] = (uint64_t)
 			    ((int64_t)rng_below(r, 512) - 256);
 	}
+	/* soft.c's own ports */
+	if ((uint16_t)s->os_gpr[RDX] / 2 == 0xe0 / 2)
+		s->os_gpr[RDX] ^= 0x100;
 	if (i->i_asize == 4 && !oi->oi_compat && !(i->i_flags & INSN_MEM)) {
 		s->os_gpr[RSI] = (uint32_t)s->os_gpr[RSI];
 		s->os_gpr[RDI] = (uint32_t)s->os_gpr[RDI];
