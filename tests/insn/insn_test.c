@@ -309,8 +309,8 @@ test_oracle(void **state)
 
 	(void)state;
 	if (!native_setup(&why)) {
-		print_message("skipped: %s\n", why);
-		skip();
+		print_message("# skipped: %s\n", why);
+		return;
 	}
 	if (!soft_setup(&why))
 		fail_msg("engine: %s", why);
