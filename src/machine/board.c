@@ -10,6 +10,7 @@
  * Threads: see board.h; wires may be moved by any thread.
  */
 #include "machine/board.h"
+#include "machine/fw_cfg.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -248,6 +249,25 @@ static void
 kbc_free(struct machine *m)
 {
 	i8042_free(m->m_kbc);
+}
+
+static int
+fw_new(struct machine *m, struct err *err)
+{
+	m->m_fw = fw_cfg_new(m->m_ports, m->m_config.mc_memory, 1);
+	return (made(m->m_fw, "fw_cfg", err));
+}
+
+static void
+fw_reset(struct machine *m)
+{
+	fw_cfg_reset(m->m_fw);
+}
+
+static void
+fw_free(struct machine *m)
+{
+	fw_cfg_free(m->m_fw);
 }
 
 static int
@@ -503,6 +523,7 @@ static const struct {
 	{ rtc_new,	rtc_reset,	rtc_free },	/* IRQ 8 */
 	{ com1_new,	com1_reset,	com1_free },	/* IRQ 4 */
 	{ kbc_new,	kbc_reset,	kbc_free },
+	{ fw_new,	fw_reset,	fw_free },
 	{ resets_new,	resets_reset,	resets_free },
 	{ pm_new,	pm_reset,	pm_free },	/* IRQ 9 */
 	{ pcibus_new,	pcibus_reset,	pcibus_free },

@@ -85,6 +85,7 @@ struct machine {
 	struct mc146818	*m_rtc;
 	struct ns8250	*m_com1;
 	struct i8042	*m_kbc;
+	struct fw_cfg	*m_fw;
 	struct reset	*m_reset;
 	struct acpi_pm	*m_pm;
 	struct window	 m_exit_window;
