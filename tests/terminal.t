@@ -29,24 +29,46 @@ def ok(passed, name, *diagnosis):
 
 
 class Session:
-    """A vmctl run that leads a session of its own on a new terminal."""
+    """A vmctl run that is the foreground job of a session of its own on a new
+    terminal, under a leader in a shell's place. With script, a shell runs it
+    within the job, as make does."""
 
-    def __init__(self, *append, options=()):
+    def __init__(self, *append, options=(), script=False):
         self.master, self.slave = pty.openpty()
         self.before = termios.tcgetattr(self.slave)
         self.output = b""
-        self.pid = os.fork()
-        if self.pid == 0:
-            os.setsid()
-            fcntl.ioctl(self.slave, termios.TIOCSCTTY, 0)
-            for fd in range(3):
-                os.dup2(self.slave, fd)
+        words = [vmctl, "run", "-b", guest, "-m", "16M", "--net", "none",
+                 "--append", " ".join(append), *options]
+        if script:
+            words = ["sh", "-c", "\"$@\"; exit $?", "sh"] + words
+        reader, writer = os.pipe()
+        self.leader = os.fork()
+        if self.leader == 0:
+            self.lead(words, writer)
+        os.close(writer)
+        self.report = os.fdopen(reader)
+        self.pid = int(self.report.readline())
+
+    def lead(self, words, report):
+        """The leader: tells the job's number, and its status when it ends."""
+        os.setsid()
+        fcntl.ioctl(self.slave, termios.TIOCSCTTY, 0)
+        for number in signal.SIGHUP, signal.SIGTTOU:
+            signal.signal(number, signal.SIG_IGN)
+        for fd in range(3):
+            os.dup2(self.slave, fd)
+        pid = os.fork()
+        if pid == 0:
+            os.setpgid(0, 0)
+            os.tcsetpgrp(0, os.getpid())
+            for number in signal.SIGHUP, signal.SIGTTOU:
+                signal.signal(number, signal.SIG_DFL)
             os.closerange(3, 64)
-            # A shell in between, as a user has one: it is not orphaned
-            # and may be stopped.
-            os.execv("/bin/sh", ["sh", "-c", "stty sane; exec \"$@\"", "sh",
-                vmctl, "run", "-b", guest, "-m", "16M", "--net", "none",
-                "--append", " ".join(append), *options])
+            os.execvp(words[0], words)
+        os.write(report, b"%d\n" % pid)
+        status = os.waitpid(pid, 0)[1]
+        os.write(report, b"%d\n" % os.waitstatus_to_exitcode(status))
+        os._exit(0)
 
     def expect(self, text, seconds=30):
         """Reads until text is there; True if it came."""
@@ -85,11 +107,10 @@ class Session:
                     self.output += os.read(self.master, 4096)
                 except OSError:
                     pass
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                return os.waitstatus_to_exitcode(status)
+            if os.waitpid(self.leader, os.WNOHANG)[0]:
+                return int(self.report.readline())
         os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
+        os.waitpid(self.leader, 0)
         return None
 
     def finish(self, name, want):
@@ -102,6 +123,7 @@ class Session:
            f"{name}: the terminal is given back")
         os.close(self.master)
         os.close(self.slave)
+        self.report.close()
 
 
 # --- raw -------------------------------------------------------------------------
@@ -186,6 +208,18 @@ for name in "SIGTSTP", "~^Z", "SIGSTOP":
     s.send(b"hereq")
     ok(s.expect(b"here"), "and the guest goes on", s.output)
     s.finish(name, 0)
+
+# With a make or a script in between, all of the job stops: else the user's shell
+# would not get the terminal back.
+s = Session("print=ready", "echo", script=True)
+s.expect(b"ready")
+s.eventually_raw(True)
+s.send(b"~\x1a")
+ok(is_stopped(s.pid), "~^Z stops what has started it, too")
+os.killpg(s.pid, signal.SIGCONT)
+ok(s.eventually_raw(True), "it is raw again when the job continues")
+s.send(b"q")
+s.finish("a job continued", 0)
 
 print(f"1..{tests}")
 sys.exit(failed != 0)
