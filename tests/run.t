@@ -115,6 +115,8 @@ vm=$(awk -v name="$id-vm" '$NF == name { print $1 }' out)
 kill -STOP "$pid"
 run status "$vm"
 like "$out" " paused " "a stopped process is a paused VM"
+! grep -Eq ' 0 +0B ' out
+ok $? "and what it cannot tell is not made up"
 kill -CONT "$pid"
 refused "stop without -f" "stop -f $id-vm" stop "$id-vm"
 "$vmctl" wait "$id-vm" &
@@ -136,8 +138,9 @@ ok $? "it is not listed any more"
 start "${boot[@]}" --append spin "$id-vm"
 eventually is_listed "$id-vm"
 vm=$("$vmctl" status "$id-vm" | awk 'NR == 2 { print $1 }')
+kill -STOP "$pid"
 run stop -fw "$vm"
-is "$status" 0 "stop -fw by id"
+is "$status$err" 0 "stop -fw by id ends even a paused VM"
 is_not_listed "$id-vm"
 ok $? "and it is gone"
 

@@ -2,8 +2,8 @@
  * vmctl status: the table of the host's VMs.
  *
  * The monitor tells a VM's size, state and creator; the rest is read off the
- * creator's process. A VM may end while the table is made: what cannot be read
- * any more is shown as "-".
+ * creator's process. A VM may end while the table is made, and a process that
+ * is stopped tells nothing: what cannot be known is shown as "-".
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -55,26 +55,6 @@ owner_of(pid_t pid, char *buf, size_t size)
 		snprintf(buf, size, "%u", (unsigned)st.st_uid);
 }
 
-/* Is the process stopped, by ^Z for instance? */
-static bool
-is_paused(pid_t pid)
-{
-	char path[32], line[512], *p;
-	bool paused = false;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	f = fopen(path, "re");
-	if (f == NULL)
-		return (false);
-	/* pid (name) state ...: the name may hold anything */
-	if (fgets(line, sizeof(line), f) != NULL &&
-	    (p = strrchr(line, ')')) != NULL && p[1] == ' ')
-		paused = p[2] == 'T' || p[2] == 't';
-	fclose(f);
-	return (paused);
-}
-
 static const char *
 state_of(const struct vm_info_result *vm)
 {
@@ -84,7 +64,7 @@ state_of(const struct vm_info_result *vm)
 		if (vm->vir_vcpu_state[i] == VCPU_STATE_REQTERM ||
 		    vm->vir_vcpu_state[i] == VCPU_STATE_TERMINATED)
 			return ("stopping");
-	return (is_paused(vm->vir_creator_pid) ? "paused" : "running");
+	return (vms_paused(vm) ? "paused" : "running");
 }
 
 /* A size in three digits: 512M, 1.5G. */
@@ -120,8 +100,12 @@ print_row(const struct vm_info_result *vm)
 	human(vm->vir_used_size, used, sizeof(used));
 	tty_of(vm->vir_creator_pid, tty, sizeof(tty));
 	owner_of(vm->vir_creator_pid, owner, sizeof(owner));
-	printf(ROW, id, pid, ncpus, max, used, tty, owner, state_of(vm),
-	    vm->vir_name);
+	if (vm->vir_ncpus == 0)		/* no answer: every VM has a VCPU */
+		printf(ROW, id, pid, "-", "-", "-", tty, owner, state_of(vm),
+		    "-");
+	else
+		printf(ROW, id, pid, ncpus, max, used, tty, owner,
+		    state_of(vm), vm->vir_name);
 }
 
 int

@@ -5,6 +5,7 @@
  * device that the machine does not have yet.
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -18,6 +19,9 @@ stop_one(const struct command *c, int fd, const struct vm_info_result *vm,
 	struct vm_terminate_params vtp = { .vtp_vm_id = vm->vir_id };
 	struct vmm_wait_params vw = { .vw_vm_id = vm->vir_id };
 
+	/* A stopped process hears nothing. */
+	if (vms_paused(vm))
+		kill(vm->vir_creator_pid, SIGCONT);
 	if (vmm_ioctl(fd, VMM_IOC_TERM, &vtp) == -1 && errno != ENOENT)
 		return (complain("%s: VM %u (%s): %s", c->c_name,
 		    (unsigned)vm->vir_id, vm->vir_name, strerror(errno)));

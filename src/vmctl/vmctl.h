@@ -79,6 +79,8 @@ void	vms_free(struct vms *);
  * in err when there is none or several. Borrowed from the list. */
 const struct vm_info_result *vms_find(const struct vms *, const char *word,
 	    struct err *);
+/* Is its process stopped, by ^Z for instance? */
+bool	vms_paused(const struct vm_info_result *);
 /* vmm_open() with its failure explained: a descriptor, or -1. */
 int	vms_open(struct err *);
 

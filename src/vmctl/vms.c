@@ -3,6 +3,7 @@
  * command line means.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -95,4 +96,24 @@ vms_find(const struct vms *vms, const char *word, struct err *err)
 		err_set(err, "there is no VM %s; \"vmctl status\" lists them",
 		    word);
 	return (found);
+}
+
+bool
+vms_paused(const struct vm_info_result *vm)
+{
+	char path[32], line[512], *p;
+	bool paused = false;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat",
+	    (int)vm->vir_creator_pid);
+	f = fopen(path, "re");
+	if (f == NULL)
+		return (false);
+	/* pid (name) state ...: the name may hold anything */
+	if (fgets(line, sizeof(line), f) != NULL &&
+	    (p = strrchr(line, ')')) != NULL && p[1] == ' ')
+		paused = p[2] == 'T' || p[2] == 't';
+	fclose(f);
+	return (paused);
 }
