@@ -160,8 +160,10 @@ lapic_timer_deadline(struct lapic *l)
 void
 lapic_timer_set_deadline(struct lapic *l, uint64_t tsc)
 {
-	if (mode(l) == TIMER_DEADLINE)
-		l->l_deadline = tsc;
+	if (mode(l) != TIMER_DEADLINE)
+		return;
+	l->l_deadline = tsc;
+	lapic_timer_update(l);	/* one in the past is due at once */
 }
 
 uint64_t
