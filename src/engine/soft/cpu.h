@@ -291,6 +291,7 @@ struct cpu {
 	struct vm_written_list *c_written;	/* vm.h */
 	unsigned	 c_rights_gen;	/* ev_rights_gen that the TLB is of */
 	bool		 c_single;	/* executing one instruction at a time */
+	bool		 c_alone;	/* the next one has to be (run_alone) */
 	struct mmu	*c_mmu;		/* mmu.h */
 	const struct engine_host *c_host;
 	void		*c_hostarg;

@@ -8,12 +8,16 @@
  *
  * 1. ml_access[0, ml_count) are answered, [0, ml_next) of them have been used
  *    by this execution of the instruction ml_insn.
- * 2. Accesses made while an event is delivered cannot leave run(): where the
+ * 2. An instruction that accesses a device is executed by itself (run_alone()):
+ *    what the device then asks for is there at its end, as on a bus where a
+ *    write has arrived before the next instruction.
+ * 3. Accesses made while an event is delivered cannot leave run(): where the
  *    monitor does not answer they meet an empty bus.
  */
 #include "base/log.h"
 #include "engine/soft/cpu.h"
 #include "engine/soft/mmu.h"
+#include "engine/soft/run.h"
 
 #define BUS_EMPTY	UINT64_MAX
 
@@ -122,6 +126,7 @@ mmu_mmio_read(struct cpu *c, uint64_t gpa, unsigned size)
 	}
 	if (mmio_logged(c, gpa, size, false, &data))
 		return (data & mmio_mask(size));
+	run_alone(c);
 	if (!mmio_append(c, gpa, size, false, 0))
 		return (BUS_EMPTY & mmio_mask(size));
 	if (!c->c_host->eh_mmio_read(c->c_hostarg, gpa, size, &data))
@@ -143,6 +148,7 @@ mmu_mmio_write(struct cpu *c, uint64_t gpa, unsigned size, uint64_t value)
 	}
 	if (mmio_logged(c, gpa, size, true, &data))
 		return;
+	run_alone(c);
 	if (!mmio_append(c, gpa, size, true, value))
 		return;
 	if (!c->c_host->eh_mmio_write(c->c_hostarg, gpa, size, value))

@@ -5,8 +5,8 @@
  * 1. Nothing but run_single() and run_blocks() executes instructions.
  * 2. c_request is looked at between blocks, and a block is at most
  *    BLOCK_INSNS instructions: that bounds the latency of a kick.
- * 3. In single mode (TF, RF, DR7, shadows, an instruction that continues) one
- *    instruction is executed between two looks.
+ * 3. In single mode (TF, RF, DR7, shadows, an instruction that continues or
+ *    accesses a device) one instruction is executed between two looks.
  * 4. Whatever leaves an instruction early lands in soft_run()'s sigsetjmp.
  */
 #include <assert.h>
@@ -101,6 +101,17 @@ cpu_next(struct cpu *c)
 }
 
 void
+run_alone(struct cpu *c)
+{
+	if (c->c_single)
+		return;
+	run_count(c);
+	run_wind_back(c);
+	c->c_alone = true;
+	siglongjmp(c->c_jmp, JMP_NEXT);
+}
+
+void
 run_fault(struct cpu *c)
 {
 	run_count(c);
@@ -151,8 +162,9 @@ run_boundary(struct cpu *c)
 {
 	unsigned req;
 	uint64_t bits;
-	bool ready;
+	bool ready, alone = c->c_alone;
 
+	c->c_alone = false;
 	/* an instruction in the middle of its device accesses goes on first */
 	if (c->c_mmio.ml_replay)
 		return (true);
@@ -216,8 +228,8 @@ run_boundary(struct cpu *c)
 	    (c->c_dr[7] & DR7_ENABLED) == 0)
 		cpu_unrequest(c, REQ_STEP);
 	/* an event's delivery or an unlucky thread may have asked for more */
-	return ((atomic_load_explicit(&c->c_request, memory_order_acquire) &
-	    (REQ_STEP | REQ_SHADOW)) != 0);
+	return (alone || (atomic_load_explicit(&c->c_request,
+	    memory_order_acquire) & (REQ_STEP | REQ_SHADOW)) != 0);
 }
 
 /* --- executing ---------------------------------------------------------------------------- */

@@ -12,5 +12,8 @@ int	run_vcpu(struct cpu *, struct engine_run *);
 bool	run_ready(const struct cpu *);
 /* Ends the instruction with c_event to be delivered. */
 _Noreturn void	run_fault(struct cpu *);
+/* Called by an instruction that has to be executed by itself, before anything
+ * that cannot be wound back: returns when it is. */
+void	run_alone(struct cpu *);
 
 #endif
