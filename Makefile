@@ -163,7 +163,7 @@ $(TEST_GUEST): tests/multiboot/guest.c tests/multiboot/guest.ld
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CSTD) $(WARN) -m32 -Os -ffreestanding -fno-pic \
 	    -fno-stack-protector -fcf-protection=none -mgeneral-regs-only \
-	    -nostdlib -static -no-pie -Wl,--build-id=none,-z,noexecstack \
+	    -nostdlib -static -Wl,--build-id=none,-z,noexecstack \
 	    -Wl,--no-warn-rwx-segments -T tests/multiboot/guest.ld -o $@ $<
 
 # 64-bit kernels that check the interrupt controllers from inside.
@@ -177,7 +177,7 @@ $(APIC_GUESTS): $(B)/tests/%.elf: tests/%.c \
 	$(Q)$(CC) $(CSTD) $(WARN) -m64 -O1 -ffreestanding -fno-pic \
 	    -fno-stack-protector -fcf-protection=none -mgeneral-regs-only \
 	    -mno-red-zone -fno-asynchronous-unwind-tables -nostdlib -static \
-	    -no-pie -Wl,--build-id=none,-z,noexecstack,-z,max-page-size=4096 \
+	    -Wl,--build-id=none,-z,noexecstack,-z,max-page-size=4096 \
 	    -Wl,--no-warn-rwx-segments -T tests/apic_guests/guest.ld -o $@ $< \
 	    tests/apic_guests/guest.c tests/apic_guests/start.S
 

@@ -4,7 +4,7 @@ GUESTS := $(foreach m,long prot real,$(patsubst tests/guests/$(m)/%.c,\
     $(B)/guests/$(m)-%.bin,$(wildcard tests/guests/$(m)/*.c)))
 GUEST_LIB := tests/guests/lib
 GUEST_CFLAGS := -std=gnu17 -Wall -Wextra -Werror -O1 -ffreestanding -fno-pic \
-    -fno-pie -no-pie -nostdlib -fno-stack-protector -mgeneral-regs-only \
+    -fno-pie -nostdlib -fno-stack-protector -mgeneral-regs-only \
     -fno-asynchronous-unwind-tables -fcf-protection=none -static \
     -Wl,--build-id=none -Wl,--no-warn-rwx-segments -Wl,--oformat,binary \
     -Wl,-T,$(GUEST_LIB)/guest.ld -I$(GUEST_LIB)
