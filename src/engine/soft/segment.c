@@ -260,8 +260,12 @@ seg_drop_inner(struct cpu *c)
 
 	for (n = 0; n < sizeof(data); n++) {
 		s = &c->c_seg[data[n]];
-		if (s->s_ar & AR_UNUSABLE ||
-		    AR_DPL_OF(s->s_ar) >= c->c_cpl ||
+		if (s->s_ar & AR_UNUSABLE) {
+			/* Its RPL goes; FS and GS keep their bases. */
+			s->s_sel = 0;
+			continue;
+		}
+		if (AR_DPL_OF(s->s_ar) >= c->c_cpl ||
 		    (s->s_ar & (AR_CODE | AR_CONFORMING)) ==
 		    (AR_CODE | AR_CONFORMING))
 			continue;

@@ -5,8 +5,11 @@
 #include "guest.h"
 
 extern u8 user_ud[], user_int80[], user_hlt[], user_int20[], user_bad[];
+extern u8 user_nulls[];
 __asm__(".text\n"
     "user_ud: ud2\n"
+    "user_nulls: mov %es, %eax; mov %gs, %ecx; shl $16, %ecx; or %ecx, %eax\n"
+    "   ud2\n"
     "user_int80: int $0x80\n"
     "user_hlt: hlt\n"
     "user_int20: int $0x20\n"
@@ -72,6 +75,13 @@ main(void)
 	check_equal("RIP on int", caught.rip, (word)user_int20 + USER_ALIAS);
 	user((word)user_bad, 0x5000, 0);
 	check_caught("CPL 3: supervisor page", 14, 5);
+	/* IRET to CPL 3 leaves no RPL in null selectors, and bases alone */
+	__asm__ volatile("mov %0, %%es; mov %0, %%gs" : : "r"(3));
+	wrmsr(0xc0000101, 0x12345678);
+	user((word)user_nulls, 0x5000, 0);
+	check_caught("CPL 3: selectors", 6, 0);
+	check_equal("null ES, GS become 0", try_ax, 0);
+	check_equal("GS keeps its base", rdmsr(0xc0000101), 0x12345678);
 
 	/* a gate that is not there */
 	set_gate(0x43, 0, 0, 0, 0);
