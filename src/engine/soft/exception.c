@@ -414,6 +414,11 @@ event_deliver(struct cpu *c)
 	else
 		deliver_protected(c, e);
 
+	if (e->e_vector == VMM_EX_DB && e->e_kind != EVENT_SOFT_INT) {
+		/* what MOV SS held back is told with this #DB, not after it */
+		dr6 |= c->c_dr6_pending;
+		c->c_dr6_pending = 0;
+	}
 	if (dr6 != 0) {
 		/* B0-B3 say what was hit now; the others stay until cleared */
 		c->c_dr[6] = (c->c_dr[6] & ~(uint64_t)DR6_B) | dr6;

@@ -3,7 +3,7 @@
  */
 #include "guest.h"
 
-extern u8 step_two[], here[];
+extern u8 step_two[], here[], after_int1[];
 static volatile u64 watched[4] __attribute__((aligned(64)));
 
 #define DR6_CLEAR	0xffff0ff0ul
@@ -53,11 +53,19 @@ main(void)
 	TRY(1, "mov %0, -4(%1)", "r"(&watched[1]));
 	check_caught("an overlap is not", 1, 0);
 	WRITE_DR(6, DR6_CLEAR);
+	watched[2] = 0x10;
 	WRITE_DR(2, &watched[2]);
 	WRITE_DR(7, 0x400 | 1 << 4 | 3ul << 24);	/* access, 1 byte */
 	TRY(1, "mov (%1), %0", "r"(&watched[2]));
 	check_caught("a read hits an access breakpoint", 1, 0);
 	check_equal("DR6.B2", READ_DR(6), DR6_CLEAR | 4);
+	/* MOV SS holds the trap back; the next instruction's own #DB tells it */
+	WRITE_DR(6, DR6_CLEAR);
+	TRY(0, "mov (%1), %%ss; .byte 0xf1; after_int1: nop",
+	    "r"(&watched[2]));
+	check_caught("INT1 after MOV SS that hits", 1, 0);
+	check_equal("it is past INT1", caught.rip, (word)after_int1);
+	check_equal("DR6.B2 with it", READ_DR(6), DR6_CLEAR | 4);
 	WRITE_DR(7, 0x400);
 	TRY(1, "mov (%1), %0", "r"(&watched[2]));
 	check_caught("off", NONE, 0);
