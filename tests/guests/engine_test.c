@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -243,6 +244,28 @@ device_memory(void **state)
 	assert_int_equal(reg(VCPU_REGS_RSI), DEVICE + 0x1004);
 }
 
+/* An instruction that waits for a device and then faults has no use for the
+ * answer. */
+static void
+device_memory_forgotten(void **state)
+{
+	struct vcpu_reg_state regs;
+	struct engine_run r;
+
+	(void)state;
+	CODE_IS(0xa1, 0x00, 0x00, 0x20, 0x00, 0xf4);	/* mov eax, [DEVICE] */
+	r = run(PLAIN);
+	assert_int_equal(r.er_exit, ENGINE_EXIT_MMIO);
+	ops->eo_getregs(vcpu, VM_RWREGS_ALL, &regs);
+	regs.vrs_sregs[VCPU_REGS_DS].vsi_limit = 0xffff;
+	assert_int_equal(ops->eo_setregs(vcpu, VM_RWREGS_SREGS, &regs), 0);
+	alarm(60);
+	r = run(DONE(1));
+	alarm(0);
+	assert_int_equal(r.er_exit, ENGINE_EXIT_HLT);
+	assert_int_equal(reg(VCPU_REGS_RIP), HANDLER + 13 * 16 + 1);
+}
+
 static void
 input(void **state)
 {
@@ -461,7 +484,8 @@ main(void)
 {
 #define TEST(f)	cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(kick), TEST(interrupts), TEST(device_memory), TEST(input),
+		TEST(kick), TEST(interrupts), TEST(device_memory),
+		TEST(device_memory_forgotten), TEST(input),
 		TEST(rights), TEST(rights_of_vectors), TEST(rights_in_delivery),
 		TEST(written),
 		cmocka_unit_test_setup_teardown(written_unreported,

@@ -17,6 +17,7 @@
 #include "engine/soft/cpu.h"
 #include "engine/soft/exception.h"
 #include "engine/soft/mem.h"
+#include "engine/soft/mmu.h"
 #include "engine/soft/run.h"
 #include "engine/soft/stub.h"
 #include "engine/soft/vm.h"
@@ -449,9 +450,12 @@ run_vcpu(struct cpu *c, struct engine_run *run)
 
 	hostfault_push(&hf);
 	switch (sigsetjmp(c->c_jmp, 0)) {
-	case JMP_NONE:
 	case JMP_FAULT:
 	case JMP_NEXT:
+		/* over, whether it used its devices' answers or not */
+		mmu_mmio_reset(c);
+		/* FALLTHROUGH */
+	case JMP_NONE:
 		/* an instruction may have been left inside such a scope */
 		hostfault_pop(&hf);
 		hostfault_push(&hf);
