@@ -266,6 +266,33 @@ device_memory_forgotten(void **state)
 	assert_int_equal(reg(VCPU_REGS_RIP), HANDLER + 13 * 16 + 1);
 }
 
+/* A breakpoint on the gate of #DB: one #DB after the other. */
+static void
+kick_endless_debug(void **state)
+{
+	struct vcpu_reg_state r;
+	struct engine_run er;
+
+	(void)state;
+	ops->eo_getregs(vcpu, VM_RWREGS_ALL, &r);
+	r.vrs_gprs[VCPU_REGS_RFLAGS] |= 0x200;
+	r.vrs_gprs[VCPU_REGS_RSP] = 0xfff00000;	/* nothing is there */
+	r.vrs_drs[0] = 0x2108;
+	r.vrs_drs[1] = 0x2100 + 33 * 8;
+	r.vrs_drs[VCPU_REGS_DR7] = 0xff040a;	/* both: 4 bytes, any access */
+	assert_int_equal(ops->eo_setregs(vcpu, VM_RWREGS_ALL, &r), 0);
+	alarm(60);
+	ops->eo_kick(vcpu);
+	er = run(INJECT(33));
+	assert_int_equal(er.er_exit, ENGINE_EXIT_KICK);
+	assert_int_equal(reg(VCPU_REGS_RIP), HANDLER + 33 * 16);
+	ops->eo_kick(vcpu);
+	er = run(PLAIN);
+	alarm(0);
+	assert_int_equal(er.er_exit, ENGINE_EXIT_KICK);
+	assert_int_equal(reg(VCPU_REGS_RIP), HANDLER + 16);
+}
+
 static void
 input(void **state)
 {
@@ -485,7 +512,7 @@ main(void)
 #define TEST(f)	cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(kick), TEST(interrupts), TEST(device_memory),
-		TEST(device_memory_forgotten), TEST(input),
+		TEST(device_memory_forgotten), TEST(kick_endless_debug), TEST(input),
 		TEST(rights), TEST(rights_of_vectors), TEST(rights_in_delivery),
 		TEST(written),
 		cmocka_unit_test_setup_teardown(written_unreported,

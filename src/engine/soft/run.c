@@ -163,7 +163,7 @@ run_boundary(struct cpu *c)
 {
 	unsigned req;
 	uint64_t bits;
-	bool ready, alone = c->c_alone;
+	bool ready, alone = c->c_alone, delivered = false;
 
 	c->c_alone = false;
 	/* an instruction in the middle of its device accesses goes on first */
@@ -184,9 +184,16 @@ run_boundary(struct cpu *c)
 			cpu_unrequest(c, REQ_RESYNC);
 		if (c->c_event.e_kind != EVENT_NONE) {
 			event_deliver(c);
+			delivered = true;
 			continue;
 		}
 		if (c->c_dr6_pending != 0 && !c->c_shadow_ss) {
+			/* a breakpoint on what the delivery of #DB accesses
+			 * makes one #DB after the other */
+			if (delivered && req & REQ_KICK) {
+				cpu_unrequest(c, REQ_KICK);
+				cpu_leave(c, ENGINE_EXIT_KICK, false);
+			}
 			bits = c->c_dr6_pending;
 			c->c_dr6_pending = 0;
 			run_event(c, EVENT_TRAP, VMM_EX_DB, bits);
