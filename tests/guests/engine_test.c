@@ -443,6 +443,37 @@ written(void **state)
 	assert_int_equal(reg(VCPU_REGS_RAX), 2);
 }
 
+/* An instruction whose two halves are on the same page, mapped twice. */
+static void
+written_alias(void **state)
+{
+	struct vcpu_reg_state r;
+	uint32_t n, entry;
+
+	(void)state;
+	for (n = 0; n < 1024; n++) {
+		entry = (n == 0x21 ? 0x20 : n) << 12 | 3;
+		memcpy(mem + 0x11000 + n * 4, &entry, 4);
+	}
+	entry = 0x11003;
+	memcpy(mem + 0x10000, &entry, 4);
+	memcpy(mem + 0x20ffd, "\xb8\0\0", 3);	/* mov eax, n << 16; hlt */
+	memcpy(mem + 0x20000, "\0\0\xf4", 3);
+	ops->eo_getregs(vcpu, VM_RWREGS_ALL, &r);
+	r.vrs_crs[VCPU_REGS_CR0] |= CR0_PG;
+	r.vrs_crs[VCPU_REGS_CR3] = 0x10000;
+	assert_int_equal(ops->eo_setregs(vcpu, VM_RWREGS_CRS, &r), 0);
+	alarm(60);
+	for (n = 1; n < 10; n++) {
+		mem[0x20000] = (uint8_t)n;
+		ops->eo_written(vm, 0x20000, 1);
+		set_reg(VCPU_REGS_RIP, 0x20ffd);
+		assert_int_equal(run(PLAIN).er_exit, ENGINE_EXIT_HLT);
+		assert_int_equal(reg(VCPU_REGS_RAX), n << 16);
+	}
+	alarm(0);
+}
+
 static void
 written_unreported(void **state)
 {
@@ -514,7 +545,7 @@ main(void)
 		TEST(kick), TEST(interrupts), TEST(device_memory),
 		TEST(device_memory_forgotten), TEST(kick_endless_debug), TEST(input),
 		TEST(rights), TEST(rights_of_vectors), TEST(rights_in_delivery),
-		TEST(written),
+		TEST(written), TEST(written_alias),
 		cmocka_unit_test_setup_teardown(written_unreported,
 		    setup_unreported, teardown),
 		TEST(refused), TEST(shutdown_exit),

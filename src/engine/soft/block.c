@@ -457,9 +457,11 @@ block_make(struct cpu *c, uint64_t linear, const struct mmu_target *t)
 		if (r != DECODE_MORE && r != DECODE_OK)
 			block_undecodable(c, r);
 		s = block_single(c, linear, t, copy, avail, &t2, bytes);
-		if (r == DECODE_OK || t2.t_host == NULL)
+		if (r == DECODE_OK || t2.t_host == NULL ||
+		    ((t->t_gpa ^ t2.t_gpa) & ~(uint64_t)PAGE_MASK) == 0)
 			return (s);
-		/* across a page end, in guest memory: worth keeping */
+		/* across a page end, into another page of guest memory (a
+		 * block is in the list of a page once): worth keeping */
 		b->b_insn[0] = s->b_insn[0];
 		b->b_count = 1;
 		b->b_gpa2 = t2.t_gpa & ~(uint64_t)PAGE_MASK;
