@@ -391,7 +391,7 @@ insn_invpcid(struct cpu *c, const struct insn *i)
 	linear = mem_operand(c, i, 16, ENGINE_READ);
 	pcid = mem_read(c, linear, 8);
 	address = mem_read(c, linear + 8, 8);
-	if (type > 3 || (type < 2 && pcid > 0xfff) ||
+	if (type > 3 || pcid > 0xfff ||
 	    (type < 2 && pcid != 0 && (c->c_cr4 & CR4_PCIDE) == 0) ||
 	    (type == 0 && !cpu_canonical(address)))
 		cpu_gp(c, 0);

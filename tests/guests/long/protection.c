@@ -182,6 +182,16 @@ main(void)
 			desc.pcid = 0x1000;
 			TRY(1, "invpcid %1, %0", "m"(desc));
 			check_caught("INVPCID of a bad PCID", 13, 0);
+			TRY(2, "invpcid %1, %0", "m"(desc));
+			check_caught("INVPCID 2, reserved bits", 13, 0);
+			TRY(3, "invpcid %1, %0", "m"(desc));
+			check_caught("INVPCID 3, reserved bits", 13, 0);
+			desc.pcid = 0;
+			desc.address = 1ull << 63;
+			TRY(0, "invpcid %1, %0", "m"(desc));
+			check_caught("INVPCID 0, not canonical", 13, 0);
+			TRY(2, "invpcid %1, %0", "m"(desc));
+			check_caught("INVPCID 2 needs no address", NONE, 0);
 		}
 		WRITE_CR(4, READ_CR(4) & ~PCIDE);
 	}
