@@ -490,11 +490,13 @@ iret_to_v8086(struct cpu *c, uint64_t sp, uint64_t offset, uint16_t cs,
 	esp = far_pop(c, &sp, 4);
 	for (n = 0; n < sizeof(order); n++)
 		sel[n] = (uint16_t)far_pop(c, &sp, 4);
+	if (offset > UINT16_MAX)
+		cpu_gp(c, 0);
 	seg_set_v8086(&c->c_seg[SEG_CS], cs);
 	for (n = 0; n < sizeof(order); n++)
 		seg_set_v8086(&c->c_seg[order[n]], sel[n]);
 	c->c_gpr[RSP] = (uint32_t)esp;
-	c->c_rip = offset & 0xffff;
+	c->c_rip = offset;
 	cpu_set_rflags(c, (flags & FL_ALL) | FL_VM);
 	cpu_mode_update(c);
 	cpu_nmi_unblock(c);
