@@ -55,6 +55,10 @@ static const struct msr_row msr_rows[] = {
 	{ 0x8b, AMD, 0x01000065, ~0ull, NULL },
 	/* MSR_PLATFORM_INFO */
 	{ 0xce, INTEL, 0, 0, platform_info },
+	/* IA32_MCG_CAP: no banks; read by systems that forget CPUID's MCA bit */
+	{ 0x179, ANY, 0, 0, NULL },
+	/* IA32_MCG_STATUS */
+	{ 0x17a, ANY, 0, 0, NULL },
 	/* IA32_ARCH_CAPABILITIES */
 	{ 0x10a, INTEL, ARCH_CAPABILITIES, 0, NULL },
 	/* MSR_MISC_FEATURES_ENABLES: none */
