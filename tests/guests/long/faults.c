@@ -17,7 +17,7 @@ extern u8 idt[];
 #define MSRW(name, msr, hi, lo, v)					\
 	do {								\
 		TRY(lo, "movl %1, %%ecx; movl %2, %%edx; wrmsr",	\
-		    "i"(msr), "i"(hi)); 			\
+		    "i"(msr), "i"(hi));				\
 		check_caught(name, v, 0);				\
 	} while (0)
 /* IRETQ to cs:rip with SS ss. */
