@@ -61,7 +61,9 @@ class Session:
         if pid == 0:
             os.setpgid(0, 0)
             os.tcsetpgrp(0, os.getpid())
-            for number in signal.SIGHUP, signal.SIGTTOU:
+            # All as a login has them, whatever started us.
+            for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT,
+                           signal.SIGTERM, signal.SIGTSTP, signal.SIGTTOU):
                 signal.signal(number, signal.SIG_DFL)
             os.closerange(3, 64)
             os.execvp(words[0], words)

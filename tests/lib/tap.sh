@@ -1,6 +1,12 @@
 # What the shell tests share; sourced by bash. Each test ends with "done_testing".
 # shellcheck shell=bash
 
+# What started us may ignore signals (a job in the background, nohup), and
+# children inherit that: begin again with the defaults.
+[ -n "${VMM_TEST_SIGNALS-}" ] ||
+    VMM_TEST_SIGNALS=default exec \
+    env --default-signal=HUP,INT,QUIT,PIPE,TERM "$BASH" "$0" "$@"
+
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 : "${VMM_BUILD:=$top/build}" "${VMM_GUEST:=$top/build/guest}"
 vmctl=$VMM_BUILD/bin/vmctl
@@ -73,6 +79,17 @@ done_testing() {
 	echo "1..$tests"
 	[ "$failed" = 0 ]
 	exit
+}
+
+# finish PID: the status of a child that ends by itself; what does not is killed.
+finish() {
+	eventually is_over "$1" || kill -9 "$1"
+	wait "$1" 2>/dev/null
+}
+
+# shellcheck disable=SC2317,SC2329 # called by eventually
+is_over() {
+	! kill -0 "$1" 2>/dev/null
 }
 
 # run ARGUMENTS: vmctl; leaves $status, $out and $err, and never hangs.
