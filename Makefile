@@ -187,6 +187,8 @@ $(APIC_GUESTS): $(B)/tests/%.elf: tests/%.c \
 export VMM_BUILD := $(abspath $(B))
 export VMM_GUEST := $(abspath build/guest)
 export CMOCKA_MESSAGE_OUTPUT := TAP
+# How much more time they allow than a plain build on an idle host needs.
+export VMM_TEST_SLOW := $(if $(SAN),5,1)
 PROVE	:= prove --timer
 
 test:

@@ -6,7 +6,7 @@ set -uo pipefail
 
 for guest in "$VMM_BUILD"/tests/apic_guests/*.elf; do
 	name=$(basename "$guest" .elf)
-	timeout 120 "$vmctl" run -b "$guest" -m 32M --net none --timeout 100 \
+	within 120 "$vmctl" run -b "$guest" -m 32M --net none --timeout 100 \
 	    --exit-port 0xf4 </dev/null >"$work/out" 2>"$work/err"
 	status=$?
 	tr -d '\r' <"$work/out" >"$work/text"

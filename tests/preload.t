@@ -23,7 +23,7 @@ for fortify in 0 2; do
 	    -D_FILE_OFFSET_BITS=64 -Iinclude -o "$work/client$fortify" \
 	    tests/vmm/client/client.c >"$work/log" 2>&1
 	ok $? "the client compiles by itself, fortify $fortify" "$work/log"
-	out=$(LD_PRELOAD=$preload timeout 60 "$work/client$fortify" 2>"$work/err")
+	out=$(LD_PRELOAD=$preload within 60 "$work/client$fortify" 2>"$work/err")
 	is $? 0 "and runs"
 	is "$out" "$want" "its guest says what it should"
 	is "$(cat "$work/err")" "" "and nobody complains"
@@ -86,7 +86,7 @@ main(void)
 END
 "$cc" -Iinclude -o "$work/fds" "$work/fds.c" >"$work/log" 2>&1
 ok $? "a program for descriptors compiles" "$work/log"
-LD_PRELOAD=$preload timeout 60 "$work/fds" >"$work/log" 2>&1
+LD_PRELOAD=$preload within 60 "$work/fds" >"$work/log" 2>&1
 ok $? "descriptors are real ones" "$work/log"
 
 # Everybody else.
@@ -94,7 +94,7 @@ cat >"$work/other" <<'END'
 umask 0
 echo x >"$1/mode" && cat "$1/mode" && stat -c %a "$1/mode"
 END
-is "$(LD_PRELOAD=$preload timeout 60 sh "$work/other" "$work")" "x
+is "$(LD_PRELOAD=$preload within 60 sh "$work/other" "$work")" "x
 666" "other programs do not notice"
 
 done_testing

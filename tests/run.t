@@ -80,24 +80,24 @@ run run -b "$guest_elf" --append print=x --net user --net user
 is "$status $out" "0 x" "two interfaces"
 
 # --- standard input and output ---------------------------------------------------------
-out=$(printf 'abq' | timeout 30 "$vmctl" "${boot[@]}" --append echo | tr -d '\r')
+out=$(printf 'abq' | within 30 "$vmctl" "${boot[@]}" --append echo | tr -d '\r')
 is "$out" abq "input from a pipe"
 printf 'abq' >input
-out=$(timeout 30 "$vmctl" "${boot[@]}" --append echo <input | tr -d '\r')
+out=$(within 30 "$vmctl" "${boot[@]}" --append echo <input | tr -d '\r')
 is "$out" abq "input from a file"
-out=$(timeout 30 "$vmctl" "${boot[@]}" --append print=x <&- | tr -d '\r')
+out=$(within 30 "$vmctl" "${boot[@]}" --append print=x <&- | tr -d '\r')
 is "$out" x "a closed standard input"
-timeout 30 "$vmctl" "${boot[@]}" --append print=x </dev/null >&- 2>&-
+within 30 "$vmctl" "${boot[@]}" --append print=x </dev/null >&- 2>&-
 is $? 0 "closed standard output and error"
-timeout 30 "$vmctl" "${boot[@]}" --append "print=x spin" </dev/null | head -n 1 \
+within 30 "$vmctl" "${boot[@]}" --append "print=x spin" </dev/null | head -n 1 \
     >/dev/null
 is "${PIPESTATUS[0]}" 141 "a reader that goes away ends it, as SIGPIPE does"
-timeout 30 "$vmctl" "${boot[@]}" --append "echo" --timeout 1 </dev/null \
+within 30 "$vmctl" "${boot[@]}" --append "echo" --timeout 1 </dev/null \
     >/dev/null 2>&1
 is $? 124 "the end of input does not end the guest"
 yes abcdefgh | head -c 100000 >long
 printf q >>long
-out=$(timeout 60 "$vmctl" "${boot[@]}" --append echo <long | tr -d '\r' |
+out=$(within 60 "$vmctl" "${boot[@]}" --append echo <long | tr -d '\r' |
     sha256sum)
 is "$out" "$(sha256sum <long)" "100 kB go in and come out unharmed"
 
@@ -167,7 +167,7 @@ if [ "$(id -u)" = 0 ]; then
 	chmod 755 "$work"
 	install -m 755 "$vmctl" "$work/vmctl"
 	install -m 644 "$guest_elf" "$work/guest.elf"
-	out=$(cd / && timeout 30 setpriv --reuid=65534 --regid=65534 \
+	out=$(cd / && within 30 setpriv --reuid=65534 --regid=65534 \
 	    --clear-groups env -i "$work/vmctl" run -b "$work/guest.elf" \
 	    --append print=hello </dev/null 2>&1 | tr -d '\r')
 	is "$out" hello "as nobody, in an empty environment"

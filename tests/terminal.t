@@ -72,7 +72,7 @@ class Session:
         os.write(report, b"%d\n" % os.waitstatus_to_exitcode(status))
         os._exit(0)
 
-    def expect(self, text, seconds=30):
+    def expect(self, text, seconds=60):
         """Reads until text is there; True if it came."""
         end = time.monotonic() + seconds
         while text not in self.output:
@@ -93,13 +93,13 @@ class Session:
         return not termios.tcgetattr(self.slave)[3] & termios.ICANON
 
     def eventually_raw(self, raw):
-        for _ in range(100):
+        for _ in range(600):
             if self.is_raw() == raw:
                 return True
             time.sleep(0.05)
         return False
 
-    def wait(self, seconds=30):
+    def wait(self, seconds=60):
         """The exit status, or None; ends what does not end."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -183,7 +183,7 @@ ok(b"x~.\r~1\r~/2\r" in s.output, "~ is an escape at the start of a line only,"
 
 
 def is_stopped(pid):
-    for _ in range(100):
+    for _ in range(600):
         with open(f"/proc/{pid}/stat") as f:
             if f.read().rsplit(") ")[-1][0] == "T":
                 return True

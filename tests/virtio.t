@@ -108,7 +108,7 @@ s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 # Until the guest serves it, the forwarded port is closed by the guest.
 python3 - "$forward" >served 2>&1 <<'END' &
 import socket, sys, time
-for _ in range(3000):
+for _ in range(15000):
     got = b""
     try:
         s = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 5)

@@ -9,6 +9,7 @@
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 : "${VMM_BUILD:=$top/build}" "${VMM_GUEST:=$top/build/guest}"
+: "${VMM_TEST_SLOW:=1}"
 vmctl=$VMM_BUILD/bin/vmctl
 # shellcheck disable=SC2034 # of the tests
 guest_elf=$VMM_BUILD/tests/multiboot/guest.elf
@@ -92,9 +93,14 @@ is_over() {
 	! kill -0 "$1" 2>/dev/null
 }
 
+# within SECONDS COMMAND: with a time limit, longer where VMM_TEST_SLOW says so.
+within() {
+	timeout --kill-after=5 "$(($1 * VMM_TEST_SLOW))" "${@:2}"
+}
+
 # run ARGUMENTS: vmctl; leaves $status, $out and $err, and never hangs.
 run() {
-	timeout --kill-after=5 "${limit:-60}" "$vmctl" "$@" \
+	within "${limit:-60}" "$vmctl" "$@" \
 	    </dev/null >"$work/out" 2>"$work/err"
 	status=$?
 	out=$(tr -d '\r' <"$work/out")
@@ -124,10 +130,10 @@ start() {
 	children+=("$pid")
 }
 
-# eventually COMMAND: waits until it succeeds; fails after some 20 s.
+# eventually COMMAND: waits until it succeeds; fails after 20 s or more.
 eventually() {
 	local i
-	for ((i = 0; i < 200; i++)); do
+	for ((i = 0; i < 200 * VMM_TEST_SLOW; i++)); do
 		"$@" && return 0
 		sleep 0.1
 	done
