@@ -7,6 +7,8 @@
  *
  * Threads: one, while no VCPU runs.
  */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "machine/boot.h"
@@ -151,6 +153,23 @@ modules_load(struct boot *b, struct multiboot_info *mi, struct err *err)
 	return (0);
 }
 
+/* The command line begins with the kernel's name, as most loaders have it. */
+static uint64_t
+cmdline_write(struct boot *b)
+{
+	uint64_t gpa = 0;
+	char *line;
+	int len;
+
+	len = asprintf(&line, "%s%s%s", b->b_kernel,
+	    b->b_append[0] != '\0' ? " " : "", b->b_append);
+	if (len != -1) {
+		gpa = boot_string(b, line, (size_t)len);
+		free(line);
+	}
+	return (gpa);
+}
+
 /* The information structure and what it points to; its address, or 0. */
 static uint64_t
 info_write(struct boot *b, struct multiboot_info *mi)
@@ -161,7 +180,7 @@ info_write(struct boot *b, struct multiboot_info *mi)
 
 	mmap = boot_place(b, b->b_nmap * sizeof(entry), 16, 4096,
 	    BOOT_LOW_TOP);
-	cmdline = boot_string(b, b->b_append, strlen(b->b_append));
+	cmdline = cmdline_write(b);
 	name = boot_string(b, loader_name, strlen(loader_name));
 	gpa = boot_place(b, sizeof(*mi), 16, 4096, BOOT_LOW_TOP);
 	if (mmap == 0 || cmdline == 0 || name == 0 || gpa == 0)

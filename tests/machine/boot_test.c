@@ -512,6 +512,7 @@ make_multiboot(bool elf)
 static void
 test_multiboot(void **state)
 {
+	char line[512];
 	struct vcpu_reg_state *r = &boot.b_regs;
 	uint64_t mi, mods, start, mm, end;
 	char spec[128];
@@ -541,8 +542,8 @@ test_multiboot(void **state)
 		assert_int_equal(get(mi, 4), 0x24d);
 		assert_int_equal(get(mi + 4, 4), 640);
 		assert_int_equal(get(mi + 8, 4), (RAM - MIB) / 1024);
-		assert_string_equal((char *)ram + get(mi + 16, 4),
-		    "console=ttyS0 quiet");
+		snprintf(line, sizeof(line), "%s console=ttyS0 quiet", kernel);
+		assert_string_equal((char *)ram + get(mi + 16, 4), line);
 		assert_int_equal(get(mi + 20, 4), 2);
 		mods = get(mi + 24, 4);
 		start = get(mods, 4);

@@ -244,6 +244,10 @@ guest_main(uint32_t magic, const struct multiboot_info *mi)
 	if ((mi->mi_flags & 0x4) == 0)
 		return;
 	p = (const char *)(uintptr_t)mi->mi_cmdline;
+	while (*p != '\0' && *p != ' ')	/* the kernel's name */
+		p++;
+	while (*p == ' ')
+		p++;
 	while (*p != '\0') {
 		for (n = 0; *p != '\0' && *p != ' '; p++)
 			if (n < sizeof(word) - 1)
