@@ -198,7 +198,7 @@ test:
 
 test-slow:
 	@tools/deps
-	$(MAKE) all guest
+	$(MAKE) all guest $(TEST_GUEST)
 	$(PROVE) -e '' $(PROVEFLAGS) $(SLOW_TAP)
 
 fuzz-insn: $(B)/tests/insn/insn_test
