@@ -119,7 +119,8 @@ like "$out" "[0-9]+ +$pid +1 +16M +[0-9.]+[KM] +- +$(id -un) +running +$id-vm" \
 vm=$(awk -v name="$id-vm" '$NF == name { print $1 }' out)
 kill -STOP "$pid"
 eventually is_paused "$vm"		# its threads stop one by one
-ok $? "a stopped process is a paused VM"
+run status "$vm"
+like "$out" " paused " "a stopped process is a paused VM"
 ! grep -Eq ' 0 +0B ' out
 ok $? "and what it cannot tell is not made up"
 kill -CONT "$pid"
