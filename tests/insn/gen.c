@@ -495,7 +495,7 @@ float80(struct rng *r, uint8_t *p)
 	memcpy(p + 8, &e, 2);
 }
 
-/* len bytes of one kind of lane */
+/* len bytes, a multiple of 8, of one kind of lane */
 static void
 lanes(struct rng *r, uint8_t *p, unsigned len)
 {
@@ -531,6 +531,38 @@ lanes(struct rng *r, uint8_t *p, unsigned len)
 	}
 }
 
+/*
+ * Lanes and x87 numbers are drawn once, in pieces of 16 bytes; states take
+ * them from here.
+ */
+#define POOL		8192
+static _Alignas(16) uint8_t pool_lanes[POOL][16], pool_x87[POOL][16];
+
+void
+gen_pool(struct rng *r)
+{
+	unsigned n;
+
+	for (n = 0; n < POOL; n++) {
+		lanes(r, pool_lanes[n], 16);
+		float80(r, pool_x87[n]);
+	}
+}
+
+/* len bytes, a multiple of 16 */
+static void
+draw(struct rng *r, uint8_t (*pool)[16], uint8_t *p, unsigned len)
+{
+	uint64_t v = 0;
+	unsigned n;
+
+	for (n = 0; n < len; n += 16, v >>= 16) {
+		if (n % 64 == 0)
+			v = rng_next(r);
+		memcpy(p + n, pool[v % POOL], 16);
+	}
+}
+
 static void
 put(uint8_t *p, const void *v, unsigned n)
 {
@@ -543,7 +575,6 @@ gen_xstate(struct rng *r, uint8_t *x)
 	uint16_t fcw = 0x037f, fsw = 0, fop;
 	uint32_t mxcsr = 0x1f80, mask = 0xffff;
 	uint64_t v;
-	unsigned n;
 
 	memset(x, 0, XSTATE);
 	if (ONE_IN(r, 2))
@@ -582,12 +613,9 @@ gen_xstate(struct rng *r, uint8_t *x)
 		mxcsr &= ~(rng_below(r, 64) << 7);
 	put(x + 24, &mxcsr, 4);
 	put(x + 28, &mask, 4);
-	for (n = 0; n < 8; n++)
-		float80(r, x + 32 + n * 16);
-	for (n = 0; n < 16; n++) {
-		lanes(r, x + 160 + n * 16, 16);
-		lanes(r, x + 576 + n * 16, 16);
-	}
+	draw(r, pool_x87, x + 32, 8 * 16);
+	draw(r, pool_lanes, x + 160, 16 * 16);
+	draw(r, pool_lanes, x + 576, 16 * 16);
 	v = 7;
 	put(x + 512, &v, 8);
 }
@@ -629,7 +657,7 @@ gen_state(struct rng *r, const struct oracle_insn *oi, const struct insn *i,
 	    op->o_msize : i->i_osize;
 	uint64_t target, v;
 
-	memset(s, 0, sizeof(*s));
+	s->os_rip = s->os_cr2 = s->os_error = s->os_vector = 0;
 	gen_xstate(r, s->os_xstate);
 	for (n = 0; n < 16; n++)
 		s->os_gpr[n] = any64(r);
@@ -704,12 +732,8 @@ gen_state(struct rng *r, const struct oracle_insn *oi, const struct insn *i,
 			s->os_rflags |= flag_bits[n];
 	if (op->o_rules & O_STRING && ONE_IN(r, 4))
 		s->os_rflags |= FL_DF;
-	lanes(r, s->os_a, ACTIVE_A_SIZE);
-	if (ONE_IN(r, 3)) {
-		for (n = 0; n + 16 <= ACTIVE_A_SIZE; n += 16)
-			float80(r, s->os_a + n);
-	}
-	lanes(r, s->os_b, ACTIVE_B_SIZE);
+	draw(r, ONE_IN(r, 3) ? pool_x87 : pool_lanes, s->os_a, ACTIVE_A_SIZE);
+	draw(r, pool_lanes, s->os_b, ACTIVE_B_SIZE);
 	/* CMPXCHG and its like succeed now and then. */
 	if (ONE_IN(r, 4)) {
 		put(s->os_a + 64, &s->os_gpr[RAX], 8);

@@ -32,6 +32,8 @@ struct shape *gen_shapes(unsigned *count);
 /* An encoding of it; false: none was found. */
 bool	gen_insn(struct rng *, const struct shape *, struct oracle_insn *,
 	    struct insn *);
+/* Prepares for gen_state(). */
+void	gen_pool(struct rng *);
 void	gen_state(struct rng *, const struct oracle_insn *,
 	    const struct insn *, struct oracle_state *);
 /* Why this instruction is not compared, or NULL. */

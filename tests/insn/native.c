@@ -4,7 +4,8 @@
  * A forked child has the window and the code page at their addresses and runs
  * generated code: load all registers from the scratch page, the instruction,
  * store all registers. Only a fault costs a signal; its handler takes the
- * state from the signal frame.
+ * state from the signal frame. The child lives from batch to batch, until an
+ * instruction kills it.
  */
 #include "oracle.h"
 
@@ -15,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -37,8 +39,9 @@ struct scratch {
 static struct scratch *const scratch = (struct scratch *)(uintptr_t)SCRATCH;
 static uint8_t *const window = (uint8_t *)(uintptr_t)READONLY;
 static uint8_t *const code = (uint8_t *)(uintptr_t)CODE;
-static struct oracle_state *shared;	/* results, then the window */
-static size_t shared_size;
+static struct oracle_batch *batch;	/* shared with the child */
+static pid_t child_pid;			/* 0: there is none */
+static int child_sock;			/* a byte: begin, and done */
 static sigjmp_buf native_env;
 static char reason[128];
 
@@ -200,17 +203,55 @@ native_fault(int signo, siginfo_t *info, void *ctx)
 }
 
 static void
-child(const struct oracle_insn *oi, const struct oracle_state *in,
-    unsigned count)
+run_batch(void)
+{
+	const struct oracle_insn *oi = &batch->b_insn;
+	const struct oracle_state *in;
+	struct oracle_state *out = &scratch->s_out;
+	uint32_t mxcsr = 0x1f80;
+	volatile unsigned n;
+	void (*fn)(void);
+
+	memset(window + 0x1000, 0, WINDOW_SIZE);
+	fn = (void (*)(void))(uintptr_t)emit(oi);
+	for (n = 0; n < batch->b_count; n++) {
+		in = &batch->b_in[n];
+		memcpy(&scratch->s_in, in, offsetof(struct oracle_state,
+		    os_rip));
+		memcpy(window + 0x1000 + ACTIVE_A, in->os_a, ACTIVE_A_SIZE);
+		memcpy(window + 0x1000 + ACTIVE_B, in->os_b, ACTIVE_B_SIZE);
+		/* XSAVE leaves what is initial unwritten. */
+		memset(out->os_xstate, 0, XSTATE);
+		/* 32-bit code stores 32 bits. */
+		memset(out->os_gpr, 0, sizeof(out->os_gpr));
+		out->os_rflags = out->os_rip = out->os_cr2 = 0;
+		out->os_error = 0;
+		out->os_vector = VECTOR_NONE;
+		if (sigsetjmp(native_env, 0) == 0)
+			fn();
+		__asm__ volatile("ldmxcsr %0" : : "m"(mxcsr));
+		if (oi->oi_compat)	/* a fault has them all */
+			memset(out->os_gpr + 8, 0, 8 * 8);
+		memcpy(&batch->b_out[n], out, offsetof(struct oracle_state,
+		    os_a));
+		memcpy(batch->b_out[n].os_a, window + 0x1000 + ACTIVE_A,
+		    ACTIVE_A_SIZE);
+		memcpy(batch->b_out[n].os_b, window + 0x1000 + ACTIVE_B,
+		    ACTIVE_B_SIZE);
+	}
+	memcpy(batch->b_window, window + 0x1000, WINDOW_SIZE);
+}
+
+static _Noreturn void
+child(int sock)
 {
 	static uint8_t altstack[65536];
 	stack_t ss = { .ss_sp = altstack, .ss_size = sizeof(altstack) };
 	static const int signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL,
 	    SIGTRAP };
 	struct sigaction sa;
-	uint32_t mxcsr = 0x1f80;
-	volatile unsigned n;
-	void (*fn)(void);
+	unsigned n;
+	char byte;
 
 	memset(&sa, 0, sizeof(sa));
 	sa.sa_sigaction = native_fault;
@@ -218,32 +259,16 @@ child(const struct oracle_insn *oi, const struct oracle_state *in,
 	sigaltstack(&ss, NULL);
 	for (n = 0; n < sizeof(signals) / sizeof(signals[0]); n++)
 		sigaction(signals[n], &sa, NULL);
-	alarm(20);
 	__asm__ volatile("mov %0, %%ds; mov %0, %%es" : : "r"(USER_DS));
-
 	/* A page that was never touched is not present. */
 	(void)*(volatile uint8_t *)window;
-	fn = (void (*)(void))(uintptr_t)emit(oi);
-	for (n = 0; n < count; n++) {
-		memcpy(&scratch->s_in, &in[n], sizeof(in[n]));
-		memcpy(window + 0x1000 + ACTIVE_A, in[n].os_a, ACTIVE_A_SIZE);
-		memcpy(window + 0x1000 + ACTIVE_B, in[n].os_b, ACTIVE_B_SIZE);
-		memset(scratch->s_out.os_xstate, 0, XSTATE);
-		scratch->s_out.os_vector = VECTOR_NONE;
-		scratch->s_out.os_error = 0;
-		scratch->s_out.os_cr2 = 0;
-		if (sigsetjmp(native_env, 0) == 0)
-			fn();
-		__asm__ volatile("ldmxcsr %0" : : "m"(mxcsr));
-		if (oi->oi_compat)
-			memset(scratch->s_out.os_gpr + 8, 0, 8 * 8);
-		memcpy(scratch->s_out.os_a, window + 0x1000 + ACTIVE_A,
-		    ACTIVE_A_SIZE);
-		memcpy(scratch->s_out.os_b, window + 0x1000 + ACTIVE_B,
-		    ACTIVE_B_SIZE);
-		memcpy(&shared[n], &scratch->s_out, sizeof(shared[n]));
+	while (read(sock, &byte, 1) == 1) {
+		alarm(20);
+		run_batch();
+		alarm(0);
+		if (write(sock, &byte, 1) != 1)
+			break;
 	}
-	memcpy(&shared[count], window + 0x1000, WINDOW_SIZE);
 	_exit(0);
 }
 
@@ -274,40 +299,77 @@ native_setup(const char **why)
 		*why = "fixed addresses are not to be had";
 		return (false);
 	}
+	batch = mmap(NULL, sizeof(*batch), PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (batch == MAP_FAILED) {
+		*why = "no memory";
+		return (false);
+	}
 	return (true);
 }
 
-const char *
-native_run(const struct oracle_insn *oi, const struct oracle_state *in,
-    struct oracle_state *out, unsigned count, uint8_t *win)
+struct oracle_batch *
+native_batch(void)
 {
-	size_t need = (count * sizeof(*out) + WINDOW_SIZE + 0xfff) & ~0xffful;
-	int status;
-	pid_t pid;
+	return (batch);
+}
 
-	if (need > shared_size) {
-		if (shared != NULL)
-			munmap(shared, shared_size);
-		shared = mmap(NULL, need, PROT_READ | PROT_WRITE,
-		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-		shared_size = need;
-		if (shared == MAP_FAILED)
-			abort();
-	}
+static bool
+start_child(void)
+{
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == -1)
+		return (false);
 	fflush(NULL);
-	pid = fork();
-	if (pid == -1)
-		return ("fork failed");
-	if (pid == 0)
-		child(oi, in, count);
-	if (waitpid(pid, &status, 0) != pid)
-		return ("waitpid failed");
-	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-		snprintf(reason, sizeof(reason), "native child: status %#x",
-		    (unsigned)status);
-		return (reason);
+	child_pid = fork();
+	if (child_pid == 0) {
+		close(pair[0]);
+		child(pair[1]);
 	}
-	memcpy(out, shared, count * sizeof(*out));
-	memcpy(win, &shared[count], WINDOW_SIZE);
-	return (NULL);
+	close(pair[1]);
+	child_sock = pair[0];
+	if (child_pid == -1) {
+		close(child_sock);
+		child_pid = 0;
+	}
+	return (child_pid != 0);
+}
+
+void
+native_begin(void)
+{
+	if (child_pid == 0 && !start_child())
+		return;
+	/* native_end() learns of a child that is dead */
+	(void)send(child_sock, "", 1, MSG_NOSIGNAL);
+}
+
+const char *
+native_end(void)
+{
+	int status;
+	char byte;
+
+	if (child_pid == 0)
+		return ("no child");
+	if (read(child_sock, &byte, 1) == 1)
+		return (NULL);
+	close(child_sock);
+	status = 0;
+	waitpid(child_pid, &status, 0);
+	child_pid = 0;
+	snprintf(reason, sizeof(reason), "native child: status %#x",
+	    (unsigned)status);
+	return (reason);
+}
+
+void
+native_stop(void)
+{
+	if (child_pid == 0)
+		return;
+	close(child_sock);
+	waitpid(child_pid, NULL, 0);
+	child_pid = 0;
 }

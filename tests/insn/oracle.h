@@ -50,20 +50,36 @@ struct oracle_insn {
 };
 
 /*
- * Runs insn on count states in a child of this process. Returns NULL, or why
- * it could not (the child was killed: text in a static buffer). window gets
- * the window as it is at the end.
+ * A batch of states for one instruction, in memory that the native child
+ * shares.
  */
-const char *native_run(const struct oracle_insn *,
-	    const struct oracle_state *in, struct oracle_state *out,
-	    unsigned count, uint8_t *window);
-/* Maps what native_run() needs; false: this host cannot. */
+#define BATCH		125
+struct oracle_batch {
+	struct oracle_insn b_insn;
+	unsigned	b_count;
+	struct oracle_state b_in[BATCH];	/* before */
+	struct oracle_state b_out[BATCH];	/* after, on the host */
+	uint8_t		b_window[WINDOW_SIZE];	/* as it is at the end */
+};
+
+/* The one batch there is. */
+struct oracle_batch *native_batch(void);
+/*
+ * Hands the batch to the child, which runs it meanwhile; native_end() waits
+ * for its end. Returns NULL, or why it could not (the child was killed: text
+ * in a static buffer; the next batch gets another child).
+ */
+void	native_begin(void);
+const char *native_end(void);
+/* Ends the child. */
+void	native_stop(void);
+/* Maps what these need; false: this host cannot. */
 bool	native_setup(const char **why);
 
 /* The same by the engine. */
 bool	soft_setup(const char **why);
-const char *soft_run(const struct oracle_insn *, const struct oracle_state *in,
-	    struct oracle_state *out, unsigned count, uint8_t *window);
+const char *soft_run(const struct oracle_batch *, struct oracle_state *out,
+	    uint8_t *window);
 
 struct decode_mode;
 /* What the engine's guest decodes by. */

@@ -297,9 +297,10 @@ fault(struct oracle_state *out, unsigned vector)
 }
 
 const char *
-soft_run(const struct oracle_insn *oi, const struct oracle_state *in,
-    struct oracle_state *out, unsigned count, uint8_t *win)
+soft_run(const struct oracle_batch *b, struct oracle_state *out, uint8_t *win)
 {
+	const struct oracle_insn *oi = &b->b_insn;
+	const struct oracle_state *in = b->b_in;
 	static const uint8_t done[] = { 0xe6, PORT_DONE, 0xf4 };
 	static const uint8_t target[] = { 0xe6, PORT_TARGET, 0xf4 };
 	struct vcpu_reg_state r = initial;
@@ -320,7 +321,7 @@ soft_run(const struct oracle_insn *oi, const struct oracle_state *in,
 		r.vrs_sregs[VCPU_REGS_CS].vsi_ar = 0xc0fb;
 	}
 
-	for (n = 0; n < count; n++) {
+	for (n = 0; n < b->b_count; n++) {
 		for (m = 0; m < 16; m++)
 			r.vrs_gprs[gpr_index[m]] = in[n].os_gpr[m];
 		r.vrs_gprs[VCPU_REGS_RFLAGS] = in[n].os_rflags;
