@@ -262,11 +262,13 @@ far_transfer(struct cpu *c, const struct insn *i, uint16_t sel,
 	struct descriptor d;
 	struct segment *cs = &c->c_seg[SEG_CS];
 	uint64_t sp = c->c_gpr[RSP];
+	/* AMD's REX.W widens what is pushed, if not the pointer. */
+	unsigned size = i->i_flags & INSN_REXW ? 8 : i->i_osize;
 
 	if (!c->c_protected || c->c_v8086) {
 		if (call) {
-			far_push(c, &sp, i->i_osize, cs->s_sel);
-			far_push(c, &sp, i->i_osize, c->c_rip);
+			far_push(c, &sp, size, cs->s_sel);
+			far_push(c, &sp, size, c->c_rip);
 		}
 		if (offset > cs->s_limit)
 			cpu_gp(c, 0);
@@ -289,8 +291,8 @@ far_transfer(struct cpu *c, const struct insn *i, uint16_t sel,
 	}
 	far_check_code(c, &d);
 	if (call) {
-		far_push(c, &sp, i->i_osize, cs->s_sel);
-		far_push(c, &sp, i->i_osize, c->c_rip);
+		far_push(c, &sp, size, cs->s_sel);
+		far_push(c, &sp, size, c->c_rip);
 	}
 	far_check_offset(c, &d, offset);
 	desc_accessed(c, &d);

@@ -1,11 +1,12 @@
 /*
  * SYSCALL, SYSRET, far transfers and IRET in long mode: SDM vol. 2, vol. 3A
- * 5.8. Results that differ between the vendors are left alone.
+ * 5.8; what AMD's do in another way, APM vol. 3.
  */
 #include "guest.h"
 
 extern u64 gdt[];
 extern u8 syscall_entry[], user_syscall[], compat[], far_target[], gate64[];
+extern u8 far_target64[];
 extern word saw_rcx, saw_r11, saw_cs, saw_ss, saw_flags;
 __asm__(".text\n"
     "user_syscall: syscall\n"
@@ -15,8 +16,9 @@ __asm__(".text\n"
     "   pushf; popq saw_flags(%rip); sysretq\n"
     ".data; saw_rcx: .quad 0; saw_r11: .quad 0; saw_cs: .quad 0\n"
     "saw_ss: .quad 0; saw_flags: .quad 0; .text\n"
-    ".code32; compat: mov $0x12345678, %eax; push %cs; pop %ebx; int $0x81\n"
+    ".code32; compat: mov $0x12345678, %eax; push %cs; pop %ecx; int $0x81\n"
     ".code64; far_target: mov $0x77, %eax; lretl\n"
+    "far_target64: mov $0x79, %eax; lretq\n"
     "gate64: mov $0x78, %eax; lretq\n");
 
 int
@@ -24,6 +26,12 @@ main(void)
 {
 	word v = 0;
 	struct { u32 off; u16 sel; } __attribute__((packed)) far;
+	struct { word off; u16 sel; } __attribute__((packed)) far64;
+	u32 id[4];
+	word amd;
+
+	cpuid(0, 0, id);
+	amd = id[1] == 0x68747541;		/* "Auth" */
 
 	/* SYSCALL from CPL 3 and back. STAR: CS 8 (SS 10), user base 18 */
 	wrmsr(0xc0000081, 0x001b000800000000ull);
@@ -61,6 +69,13 @@ main(void)
 	far.sel = 8;
 	__asm__ volatile("lcall *(%1)" : "=a"(v) : "d"(&far) : "memory");
 	check_equal("lcall, lret", v, 0x77);
+	/* with REX.W the slots are of 8 bytes; AMD's pointer is not longer */
+	far64.off = (word)far_target64;
+	far64.sel = 8;
+	far.off = (u32)(word)far_target64;
+	__asm__ volatile(".byte 0x48; lcall *(%1)" : "=a"(v) :
+	    "d"(amd ? (void *)&far : (void *)&far64) : "memory");
+	check_equal("lcallq, lretq", v, 0x79);
 	/* a 64-bit call gate at 50 to the same level */
 	gdt[10] = ((word)gate64 & 0xffff) | 8 << 16 | 0x8c0000000000ull |
 	    ((word)gate64 >> 16 & 0xffff) << 48;
