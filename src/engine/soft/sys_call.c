@@ -72,6 +72,7 @@ insn_sysret(struct cpu *c, const struct insn *i)
 	uint16_t base = (uint16_t)(c->c_star >> 48);
 	bool wide = i->i_osize == 8;
 	uint64_t rip = c->c_gpr[RCX], flags;
+	struct segment ss;
 
 	if ((c->c_efer & EFER_SCE) == 0 || (c->c_intel && !c->c_code64))
 		cpu_ud(c);
@@ -85,8 +86,16 @@ insn_sysret(struct cpu *c, const struct insn *i)
 	else
 		flags = cpu_rflags(c) | FL_IF;
 	c->c_rip = wide ? rip : (uint32_t)rip;
+	ss = c->c_seg[SEG_SS];
 	call_segments(c, (uint16_t)((wide ? base + 16 : base) | 3),
 	    (uint16_t)((base + 8) | 3), 3, wide);
+	if (!c->c_intel) {
+		/* AMD's loads no more of SS than its selector (APM vol. 3,
+		 * SYSRET); our CPL is its DPL. */
+		ss.s_sel = c->c_seg[SEG_SS].s_sel;
+		ss.s_ar |= AR_DPL;
+		c->c_seg[SEG_SS] = ss;
+	}
 	cpu_set_rflags(c, flags);
 	cpu_mode_update(c);
 	call_step(c);

@@ -6,7 +6,7 @@
 
 extern u64 gdt[];
 extern u8 syscall_entry[], user_syscall[], compat[], far_target[], gate64[];
-extern u8 far_target64[];
+extern u8 sysret32_entry[], user_push[], far_target64[];
 extern word saw_rcx, saw_r11, saw_cs, saw_ss, saw_flags;
 __asm__(".text\n"
     "user_syscall: syscall\n"
@@ -14,6 +14,9 @@ __asm__(".text\n"
     "syscall_entry: mov %rcx, saw_rcx(%rip); mov %r11, saw_r11(%rip)\n"
     "   mov %cs, saw_cs(%rip); mov %ss, saw_ss(%rip)\n"
     "   pushf; popq saw_flags(%rip); sysretq\n"
+    "sysret32_entry: mov $user_push + 0x40000000, %ecx; xor %eax, %eax\n"
+    "   mov %eax, %ss; sysretl\n"
+    ".code32; user_push: push %eax; ud2; .code64\n"
     ".data; saw_rcx: .quad 0; saw_r11: .quad 0; saw_cs: .quad 0\n"
     "saw_ss: .quad 0; saw_flags: .quad 0; .text\n"
     ".code32; compat: mov $0x12345678, %eax; push %cs; pop %ecx; int $0x81\n"
@@ -48,6 +51,12 @@ main(void)
 	check_equal("back at CPL 3: CS", caught.cs, 0x2b);
 	check_equal("back at CPL 3: SS", caught.ss, 0x23);
 	check_equal("RFLAGS from R11", caught.rflags & 0x200, 0x200);
+	/* AMD's SYSRET leaves SS unusable as it was: to 64-bit code that says
+	 * nothing, to a stack in 32-bit code it does */
+	wrmsr(0xc0000082, (word)sysret32_entry);
+	user((word)user_syscall, 0x5000, 0);
+	check_caught("sysretl with a null SS, then push", amd ? 12 : 6, 0);
+	check_equal("its SS", caught.ss, 0x23);
 	wrmsr(0xc0000080, rdmsr(0xc0000080) & ~1ull);
 	TRY(0, "syscall",);
 	check_caught("syscall without EFER.SCE", 6, 0);
