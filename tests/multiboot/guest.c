@@ -13,6 +13,8 @@
  *	spin		loops for ever
  *	triple		makes a triple fault
  *	reset=HOW	resets by i8042, 92 or cf9
+ *	chaos=N		random accesses to ports, PCI and device memory; N is
+ *			the seed; then 5 to port 0x501
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -193,6 +195,125 @@ reset(const char *how)
 		continue;
 }
 
+static uint32_t
+chaos_random(uint32_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 17;
+	*state ^= *state << 5;
+	return (*state);
+}
+
+/* One access to a port, or to device memory: of 1, 2 or 4 bytes. */
+static void
+chaos_port(uint16_t port, uint32_t how, uint32_t value)
+{
+	/* not the ways to end the run, alone or in a word or dword: 64, 92,
+	 * EXIT_PORT, ACPI's PM1 control (604), CF9 */
+	if (port - 0x61u < 4 || port - 0x8fu < 4 || port - 0x4feu < 4 ||
+	    port - 0x600u < 6 || port - 0xcf6u < 4)
+		return;
+	switch (how % 6) {
+	case 0:
+		outb(port, (uint8_t)value);
+		break;
+	case 1:
+		__asm__ volatile("outw %w0, %1" : : "a"(value), "Nd"(port));
+		break;
+	case 2:
+		__asm__ volatile("outl %0, %1" : : "a"(value), "Nd"(port));
+		break;
+	case 3:
+		(void)inb(port);
+		break;
+	case 4:
+		__asm__ volatile("inw %1, %w0" : "=a"(value) : "Nd"(port));
+		break;
+	case 5:
+		__asm__ volatile("inl %1, %0" : "=a"(value) : "Nd"(port));
+		break;
+	}
+}
+
+static void
+chaos_memory(uint32_t address, uint32_t how, uint32_t value)
+{
+	void *p = (void *)(uintptr_t)address;
+
+	switch (how % 6) {
+	case 0:
+		*(volatile uint8_t *)p = (uint8_t)value;
+		break;
+	case 1:
+		*(volatile uint16_t *)p = (uint16_t)value;
+		break;
+	case 2:
+		*(volatile uint32_t *)p = value;
+		break;
+	case 3:
+		(void)*(volatile uint8_t *)p;
+		break;
+	case 4:
+		(void)*(volatile uint16_t *)p;
+		break;
+	case 5:
+		(void)*(volatile uint32_t *)p;
+		break;
+	}
+}
+
+static void
+chaos(uint32_t state)
+{
+	uint32_t n, r, how, value, bar;
+
+	for (n = 0; n < 300000; n++) {
+		r = chaos_random(&state);
+		how = chaos_random(&state);
+		value = chaos_random(&state);
+		if (value & 0x80)	/* small values do more */
+			value >>= value % 32;
+		switch (r & 7) {
+		case 0:
+			chaos_port((uint16_t)(r >> 16), how, value);
+			break;
+		case 1:
+			chaos_port((uint16_t)(r >> 16 & 0x3ff), how, value);
+			break;
+		case 2:
+			chaos_port((uint16_t)(0x1000 + (r >> 16 & 0x7fff)), how,
+			    value);
+			break;
+		case 3:		/* configuration space of the first devices */
+			__asm__ volatile("outl %0, %w1" : :
+			    "a"(0x80000000 | (r >> 8 & 0x3ffc)), "d"(0xcf8));
+			chaos_port(0xcfc + (r >> 30), how, value);
+			break;
+		case 4:
+			chaos_memory(0xfee00000 + (r >> 16 & 0xfff), how, value);
+			break;
+		case 5:
+			chaos_memory(0xfec00000 + (r >> 16 & 0x3f), how, value);
+			break;
+		default:	/* a BAR, wherever it is now */
+			__asm__ volatile("outl %0, %w1" : : "a"(0x80000010 |
+			    (r >> 8 & 7) << 11 | (r >> 12 & 7) << 2),
+			    "d"(0xcf8));
+			__asm__ volatile("inl %w1, %0" : "=a"(bar) :
+			    "d"(0xcfc));
+			if (bar == UINT32_MAX)
+				break;
+			if (bar & 1)
+				chaos_port((uint16_t)((bar & ~3u) +
+				    (r >> 16 & 0x7f)), how, value);
+			else if (bar >= 0x80000000)
+				chaos_memory((bar & ~15u) +
+				    (r >> 16 & 0x3fff), how, value);
+			break;
+		}
+	}
+}
+
 /* Carries out one word; 0 to end the run. */
 static int
 run_word(const char *word, const struct multiboot_info *mi)
@@ -226,6 +347,13 @@ run_word(const char *word, const struct multiboot_info *mi)
 	} else if ((rest = match(word, "reset=")) != NULL) {
 		flush();
 		reset(rest);
+	} else if ((rest = match(word, "chaos=")) != NULL) {
+		uint32_t seed = 0;
+
+		for (; *rest >= '0' && *rest <= '9'; rest++)
+			seed = seed * 10 + (uint32_t)(*rest - '0');
+		chaos(seed | 1);
+		outb(EXIT_PORT, 5);
 	}
 	return (1);
 }
