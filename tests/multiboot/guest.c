@@ -290,7 +290,8 @@ chaos(uint32_t state)
 			chaos_port(0xcfc + (r >> 30), how, value);
 			break;
 		case 4:
-			chaos_memory(0xfee00000 + (r >> 16 & 0xfff), how, value);
+			chaos_memory(0xfee00000 + (r >> 16 & 0xfff), how,
+			    value);
 			break;
 		case 5:
 			chaos_memory(0xfec00000 + (r >> 16 & 0x3f), how, value);
