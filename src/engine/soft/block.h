@@ -35,6 +35,8 @@ struct block {
 	uint8_t		 b_count;	/* instructions */
 	uint8_t		 b_mode;	/* how it was decoded: BLOCK_* */
 	bool		 b_temp;	/* not in the cache: use once */
+	uint8_t		 b_runs;	/* times interpreted, up to 255 */
+	struct tblock	*b_trans;	/* translations (jit/jit.h) */
 	/* Where it went on, in the same page: not taken, taken. */
 	struct block	*b_succ[2];
 	struct block	*b_hash;	/* next of the same bucket */

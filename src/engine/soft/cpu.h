@@ -27,6 +27,7 @@
 
 struct block;
 struct block_cache;
+struct jit;
 struct mmu;
 struct tlb_entry;
 
@@ -213,6 +214,18 @@ struct cpu {
 	uint32_t	 c_tlb_gen;	/* mmu.h: tag of live entries, 1..4095 */
 	struct tlb_entry *c_tlb;	/* at the current privilege */
 	struct tlb_entry *c_tlb_sys;	/* implicit supervisor accesses */
+
+	/* translated code (jit/jit.h); at the offsets of jit/asm.h */
+	_Alignas(64) uint64_t c_pageva;
+	uint64_t	 c_jflags;
+	uint64_t	 c_cstack, c_rstack;
+	uint64_t	 c_tmp[2];
+	uint64_t	 c_exit[2];
+	uint16_t	 c_jmode;	/* JM_* */
+	uint32_t	 c_x87_live, c_ymm_wide;
+	void		*c_helper[10];
+	int64_t		 c_jtsc;
+	struct jit	*c_jit;
 
 	/* mode, derived */
 	uint8_t		 c_cpl;

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "engine/soft/insn.h"
+#include "engine/soft/jit/rules.h"
 
 /* o_kind: what the row is, or by what its o_sub is indexed. */
 enum op_kind {
@@ -144,6 +145,7 @@ struct opcode {
 	 * for [log2 i_osize][r/m is memory]. */
 	insn_fn		*o_exec;
 	insn_fn		*const (*o_variants)[2];
+	tr_rule		*o_rule;	/* how it is translated, or NULL */
 	const struct opcode *o_sub;	/* OP_BY_* */
 	uint8_t		 o_kind;
 	uint8_t		 o_imm;
@@ -160,6 +162,7 @@ struct opcode {
 /* For writing rows: { N("add"), V(insn_add_rm_r), .o_size = OS_B, ... } */
 #define N(name)		.o_kind = OP_INSN, .o_name = (name)
 #define X(fn)		.o_exec = (fn)
+#define T(rule)	.o_rule = (rule)
 #define V(table)	.o_variants = (table)
 #define BY(what, table)	{ .o_kind = OP_BY_##what, .o_sub = (table) }
 #define RULES(r)	.o_rules = (r)

@@ -9,10 +9,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/hostfault.h"
 #include "engine/soft/block.h"
 #include "engine/soft/cpu.h"
+#include "engine/soft/jit/asm.h"
 #include "engine/soft/mmu.h"
 #include "engine/soft/run.h"
 #include "engine/soft/segment.h"
@@ -308,7 +310,7 @@ soft_vcpu_free(struct engine_vcpu *v)
 	mmu_free(c->c_mmu);
 	stub_cache_free(c->c_stubs);
 	free(c->c_written);
-	free(v);
+	munmap(v, JIT_AREA_SIZE);
 }
 
 static int
@@ -325,9 +327,11 @@ soft_vcpu_new(struct engine_vm *vm, unsigned id, const struct engine_host *host,
 	unsigned n;
 	int error;
 
-	if ((v = aligned_alloc(64, (sizeof(*v) + 63) & ~63ul)) == NULL)
+	/* the translator's tables follow the VCPU (jit/asm.h) */
+	v = mmap(NULL, JIT_AREA_SIZE, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (v == MAP_FAILED)
 		return (ENOMEM);
-	memset(v, 0, sizeof(*v));
 	c = &v->ev_cpu;
 	c->c_id = id;
 	c->c_host = host;

@@ -1,0 +1,74 @@
+/*
+ * What assembly and emitted code must know of struct cpu and its tables:
+ * offsets from the base of GS. Checked against the C declarations in jit.c.
+ */
+#ifndef SOFT_JIT_ASM_H
+#define SOFT_JIT_ASM_H
+
+/* struct cpu */
+#define C_GPR		0x000	/* 17 quads */
+#define C_RIP		0x088
+#define C_RFLAGS	0x090
+#define C_REQUEST	0x0a0	/* long */
+/* what only the translator uses: struct cpu has it from c_pageva on */
+#define C_PAGEVA	0x0c0	/* linear address of the current code page, user */
+#define C_JFLAGS	0x0c8	/* arithmetic flags as LAHF (AH) and SETO (AL)
+				   left them */
+#define C_CSTACK	0x0d0	/* RSP of jit_enter() */
+#define C_RSTACK	0x0d8	/* the return stack's RSP while not in RSP */
+#define C_TMP		0x0e0	/* two quads, free between boundaries */
+#define C_EXIT		0x0f0	/* link.c: why translated code was left, its
+				   argument in the next quad */
+#define C_JMODE		0x100	/* word */
+#define C_X87_LIVE	0x104	/* long: x87 state is in the host's registers */
+#define C_YMM_WIDE	0x108	/* long: upper halves of YMM are in use */
+#define C_HELPER	0x110	/* HELPER_* pointers */
+#define C_JTSC		0x160	/* c_tsc_offset again, for RDTSC */
+
+/* C functions that thunks call: void *c_helper[10] */
+#define HELPER_FILL	0
+#define HELPER_INTERP	1
+#define HELPER_SLOW	2
+#define HELPER_X87	3
+#define HELPER_STRING	4
+#define HELPER_SYS	5
+
+/*
+ * Thunks (enter.S), at the start of the code cache; number of an entry. All
+ * keep guest state and flags but for what they say.
+ *
+ * SLOW	  T1 linear address, ecx = size | access << 8. In a cold stub:
+ *		call SLOW; jmp back (rel32); .byte k
+ *	  Returns with T0 + T1 the host address; or executes instruction k in the
+ *	  interpreter and goes on behind it.
+ * INTERP In hot code: executes the instruction in the interpreter and goes on
+ *	  behind it, or leaves.
+ * LINK	  In an exit stub: call LINK; .long link (arena offset). Leaves; the
+ *	  link is made.
+ * POLL	  In a cold stub: call POLL; .byte k. Leaves with RIP on instruction k.
+ * MISS	  call MISS; .byte k. The jump cache does not have T1. Leaves, or goes
+ *	  to the target. k: the branch (it may have to fault).
+ * X87	  Loads the x87 state; everything else is kept.
+ */
+#define THUNK_SLOW	0
+#define THUNK_INTERP	1
+#define THUNK_LINK	2
+#define THUNK_POLL	3
+#define THUNK_MISS	4
+#define THUNK_X87	5
+#define THUNK_STRING	6
+#define THUNK_SYS	7
+#define THUNK_COUNT	8
+
+/* The tables behind struct cpu, in JIT_AREA_SIZE bytes. */
+#define JIT_TABLES	0x10000		/* struct cpu is smaller */
+#define JT_SIZE		0x80000		/* 65536 quads */
+#define JT_NEGR(class)	(JIT_TABLES + (class) * 3 * JT_SIZE)
+#define JT_NEGW(class)	(JT_NEGR(class) + JT_SIZE)
+#define JT_HOST(class)	(JT_NEGR(class) + 2 * JT_SIZE)
+#define JT_CLASSES	3
+#define JC_KEY		(JIT_TABLES + 9 * JT_SIZE)
+#define JC_HOST		(JC_KEY + JT_SIZE)
+#define JIT_AREA_SIZE	(JC_HOST + JT_SIZE)
+
+#endif

@@ -1,0 +1,26 @@
+/*
+ * The translator's part in running a VCPU (jit.h).
+ */
+#include <stddef.h>
+
+#include "engine/soft/jit/jit.h"
+
+/* asm.h says where things are; C says so too. */
+#define AT(member, offset)						\
+	_Static_assert(offsetof(struct cpu, member) == (offset), #member)
+AT(c_gpr, C_GPR);
+AT(c_rip, C_RIP);
+AT(c_rflags, C_RFLAGS);
+AT(c_request, C_REQUEST);
+AT(c_pageva, C_PAGEVA);
+AT(c_jflags, C_JFLAGS);
+AT(c_cstack, C_CSTACK);
+AT(c_rstack, C_RSTACK);
+AT(c_tmp, C_TMP);
+AT(c_exit, C_EXIT);
+AT(c_jmode, C_JMODE);
+AT(c_x87_live, C_X87_LIVE);
+AT(c_ymm_wide, C_YMM_WIDE);
+AT(c_helper, C_HELPER);
+AT(c_jtsc, C_JTSC);
+_Static_assert(sizeof(struct cpu) <= JIT_TABLES, "struct cpu");

@@ -1,0 +1,254 @@
+/*
+ * The translator: guest code as host code.
+ *
+ * A decoded block (block.h) that is executed more than once is translated:
+ * its instructions are copied nearly as they are, with the guest's registers
+ * and arithmetic flags in the host's, memory operands behind a software TLB,
+ * and branches linked to each other. What has no rule here is executed by the
+ * interpreter's handler from inside the block, so the two always mix.
+ *
+ * REGISTERS at every guest instruction boundary inside translated code:
+ *
+ *	guest	rax rbx rdx rsi rdi rbp r8 r12-r15	the same host register
+ *	guest	rcx		host r9
+ *	guest	rsp		host r10
+ *	guest	r9 r10 r11	in memory: c_gpr[]
+ *	host	rcx = T0, r11 = T1	scratch
+ *	host	rsp		a return stack (below), never the guest's
+ *	host	gs		base of struct cpu; the tables follow it (asm.h)
+ *	RFLAGS	arithmetic flags are the guest's, all others the C ABI's;
+ *		IF, IOPL, DF, AC, ... live in c_rflags
+ *	x87, MMX, XMM, YMM, MXCSR	the guest's (see VECTORS)
+ *
+ * Every check of an instruction precedes its first effect, so a slow path may
+ * at any time spill, set c_rip and c_insn and hand the whole instruction to
+ * the interpreter.
+ *
+ * MODES. What a translation depends on besides its bytes is c_jmode (JM_*): a
+ * block has one translation a mode. Supervisor code (CPL 0-2) also depends on
+ * its linear address, which is embedded (t_va); user code does not: the linear
+ * address of the page it runs in is in c_pageva.
+ *
+ * CODE is in a cache of bounded size, mapped twice (never writable and
+ * executable at one address). When it is full all goes (jit_flush).
+ * A translation has three entries that fall into each other:
+ *	t_indirect: T1 is the linear address of the block; sets c_pageva
+ *	t_poll:	    leaves if c_request is set
+ *	t_body
+ * Backward jumps and calls go to t_poll, forward jumps to t_body, indirect
+ * jumps to t_indirect. So every cycle of guest code passes a poll.
+ *
+ * LINKS. A direct branch within a page is patched to its target's translation.
+ * Across pages the same, if both are supervisor code on global pages; else by
+ * a probe of the jump cache. A translation that dies (its bytes were written)
+ * has its incoming links patched back to their exit stubs.
+ *
+ * THE JUMP CACHE: linear address and mode to translation, tables JC_KEY and
+ * JC_HOST indexed by the low 16 bits of the linear address:
+ *	JC_KEY[i] = -(linear + jmode)	JC_HOST[i] = host address of t_indirect
+ * A hit is key + T1 + jmode == 0, computed without flags. jmode is less than
+ * 65536, so no other address of the same index can match.
+ *
+ * RETURN STACKS. A call pushes -(guest return address) and calls its target on
+ * the host stack; a return that finds its address there is a host RET, so that
+ * the host predicts it. There is one such stack an access class (user, super,
+ * smap), so that no frame is ever met in another mode: a stack whose
+ * mode is not the current one (c_rs_mode), or after any change of the mapping,
+ * is emptied before it is used. Both ends are guarded: overflow is a host
+ * fault, after which the stack is empty.
+ *
+ * THE TLB of translated code: per class three tables of 65536, by bits 12-27
+ * of the linear address: NEGR and NEGW hold minus the page's linear address if
+ * it may be read (written) without anybody noticing, HOST the host's address of
+ * the page. An empty entry holds 0, which no address of that index matches, but
+ * for indices 0 and 0xffff: those hold -((i ^ 0x8000) << 12) when empty. It caches mmu.h's TLB: whatever takes a tag away there
+ * takes the entry away here (jtlb.c).
+ *
+ * VECTORS. XMM/YMM and MXCSR are loaded on entry to translated code and stored
+ * on leaving it. x87/MMX state is loaded when the first instruction that uses
+ * it comes (c_x87_live) and stored on leaving if so. A helper that leaves them
+ * alone ("light") is made of files compiled with -mgeneral-regs-only that call
+ * nothing else.
+ *
+ * Everything here belongs to the VCPU's thread.
+ */
+#ifndef SOFT_JIT_H
+#define SOFT_JIT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/soft/block.h"
+#include "engine/soft/cpu.h"
+#include "engine/soft/jit/asm.h"
+
+/*
+ * c_jmode. Code that cannot be translated (16-bit, real, virtual-8086, CS, SS
+ * or stack size not flat, #AC on) is JM_NONE.
+ */
+#define JM_CLASS	0x0003	/* enum mmu_class: user, super, smap */
+#define JM_CPL3		0x0004
+#define JM_64		0x0008	/* 64-bit code; else 32-bit, flat CS and SS */
+#define JM_SSE		0x0010	/* SSE instructions raise neither #UD nor #NM */
+#define JM_AVX		0x0020	/* the same for AVX */
+#define JM_X87		0x0040	/* the same for x87 and MMX */
+#define JM_DATA		0x0080	/* 32-bit: DS and ES are flat, writable */
+#define JM_FS		0x0100	/* 32-bit: FS writable, limit 4 GiB, any base */
+#define JM_GS		0x0200	/* 32-bit: the same for GS */
+#define JM_XM		0x0400	/* CR4.OSXMMEXCPT */
+#define JM_NONE		0x8000
+
+/* Options (--engine soft,...), for tests and for finding bugs. */
+struct jit_options {
+	bool		jo_interp;	/* no translator at all */
+	bool		jo_exact;	/* flags exact at every instruction */
+	bool		jo_nochain;	/* no links, no jump cache, no paired
+					   returns: every block comes back */
+	bool		jo_lockstep;	/* every block also interpreted, results
+					   compared (lockstep.c) */
+	bool		jo_count;	/* c_insn_count is exact in translated code */
+	bool		jo_nobmi2, jo_noavx, jo_nofsgsbase;	/* as if the host
+					   had none */
+	unsigned	jo_insns;	/* at most so many a block; 0: BLOCK_INSNS */
+	unsigned	jo_tlb;		/* at most so many live TLB entries; 0: all */
+	unsigned	jo_flush;	/* jit_flush every so many translations */
+	unsigned	jo_exits;	/* 1 of so many polls leaves at random */
+	unsigned	jo_cache;	/* code cache in KiB; 0: the default */
+	unsigned	jo_hot;		/* executions before translation; 0: default */
+	unsigned	jo_tier;	/* highest tier: 0 default, 1 blocks, 2 traces */
+	bool		jo_traces;	/* traces are formed at once */
+};
+
+/*
+ * A direct branch out of a translation: one of its successors. While unlinked
+ * l_site jumps to its exit stub.
+ */
+struct jit_link {
+	struct tblock	*l_from;
+	struct tblock	*l_to;		/* NULL: unlinked */
+	struct jit_link	*l_next;	/* in l_to's t_incoming */
+	struct jit_link	**l_prev;
+	uint32_t	 l_site;	/* code offset of the rel32 to patch */
+	uint32_t	 l_stub;	/* code offset of its exit stub */
+	int32_t		 l_target;	/* linear address of the target minus the
+					   linear address of l_from's page; in
+					   32-bit code the sum wraps at 4 GiB */
+	uint8_t		 l_entry;	/* LINK_BODY or LINK_POLL */
+	bool		 l_cross;	/* to another page: see LINKS */
+};
+enum { LINK_BODY, LINK_POLL };
+
+#define NO_VA		UINT64_MAX
+
+/* One translation. Allocated from the translator's arena; dies with
+ * jit_flush(). Sorted by t_code: allocation is in ascending order. */
+struct tblock {
+	struct block	*t_block;	/* whose instructions these are */
+	struct tblock	*t_next;	/* of the same t_block: b_trans */
+	uint64_t	 t_va;		/* linear address of its page if it is
+					   embedded, else NO_VA */
+	struct jit_link	*t_incoming;
+	uint32_t	 t_code;	/* code offset of t_indirect */
+	uint32_t	 t_size;	/* bytes from there, cold stubs included */
+	uint16_t	 t_poll, t_body;	/* from t_code */
+	uint16_t	 t_mode;	/* c_jmode */
+	uint8_t		 t_count;	/* instructions */
+	bool		 t_dead;
+	struct jit_link	 t_link[2];	/* [0] fall-through or only, [1] taken */
+	/* [k]: where instruction k's code starts, from t_code; [t_count]: where
+	 * its last instruction's ends. */
+	uint16_t	 t_off[];
+};
+
+/* Per VCPU; c_jit. NULL: there is no translator (interp, or no memory). */
+struct jit {
+	struct jit_options j_opt;
+	uint8_t		*j_rx, *j_rw;	/* [I] the code cache's two mappings */
+	uint32_t	 j_size;	/* [I] */
+	uint32_t	 j_used;
+	uint32_t	 j_thunks;	/* [I] bytes of thunks at the start */
+	bool		 j_bmi2, j_pext, j_avx;	/* [I] what the host has; j_pext:
+					   and PEXT is fast */
+	uint8_t		*j_arena;	/* tblocks */
+	uint32_t	 j_arena_used, j_arena_size;
+	uint32_t	 j_flushes;
+	struct jit_stats {
+		uint64_t js_translated, js_insns, js_bytes, js_flushes,
+			 js_killed, js_links, js_unlinks;
+		uint64_t js_enter, js_interp_insns, js_interp_blocks;
+		uint64_t js_jc_miss, js_jc_fill, js_jc_flush;
+		uint64_t js_fill_read, js_fill_write, js_slow, js_tlb_flush;
+		uint64_t js_poll, js_fault, js_ret_reset;
+		uint64_t js_traces, js_trace_exits;
+		uint64_t js_by_insn[512];	/* interpreted from translated code,
+						   by map << 8 | opcode (0, 1) */
+	} j_stats;
+};
+
+/* --- what the rest of the engine calls (jit.c) ---------------------------------- */
+
+/* The options of eo_vm_new's ev_options; EINVAL for an unknown word. */
+int	jit_options(const char *, struct jit_options *);
+/* Makes c_jit; 0, or errno. c lies at the start of JIT_AREA_SIZE zeroed bytes. */
+int	jit_new(struct cpu *, const struct jit_options *);
+void	jit_free(struct cpu *);
+/* Part of cpu_mode_update(): c_jmode. */
+void	jit_mode_update(struct cpu *);
+/*
+ * Executes from CS:RIP until something is requested (c_request) or there is
+ * nothing for the translator to do; in place of run_blocks(). Leaves by
+ * siglongjmp(c_jmp) as instructions do.
+ */
+void	jit_run(struct cpu *);
+/* b is dead: its bytes were written. Also from inside translated code's
+ * helpers; memory is kept until jit_flush(). */
+void	jit_kill(struct cpu *, struct block *b);
+/* All translations go. May be called from inside a helper: translated code is
+ * left after it, never returned to. */
+void	jit_flush(struct cpu *);
+/* Is this host address in translated code? Safe in a signal handler. */
+bool	jit_contains(const struct cpu *, uintptr_t rip);
+
+/* --- the TLB and the jump cache of translated code (jtlb.c) --------------------- */
+
+/* mmu.c gave e new tags (or took them away) under class. */
+void	jtlb_set(struct cpu *, unsigned class, const struct tlb_entry *e);
+/* No entry of this linear page in any class. */
+void	jtlb_forget(struct cpu *, uint64_t linear);
+/* No write entry leads to this host page any more. */
+void	jtlb_forget_write(struct cpu *, const uint8_t *host);
+/* Mappings changed: entries that are not global, or all; with them the jump
+ * cache's, all links across pages if all, and the return stacks. */
+void	jtlb_flush(struct cpu *, bool global);
+/* A jump cache entry; global: it outlives jtlb_flush(c, false). */
+void	jc_set(struct cpu *, uint64_t linear, const struct tblock *,
+	    bool global);
+/* No entry leads to t any more. */
+void	jc_forget(struct cpu *, const struct tblock *);
+
+/* --- between the translator's files ---------------------------------------------- */
+
+/* Translates b for the current mode at linear; NULL: it cannot be done (then
+ * the interpreter executes it). Not while translated code is on the stack that
+ * a flush would take away: may call jit_flush() when memory is short
+ * (translate.c). */
+struct tblock *jit_translate(struct cpu *, struct block *b, uint64_t linear);
+/* The live translation of b for the current mode and linear, or NULL. */
+struct tblock *jit_lookup(struct cpu *, struct block *b, uint64_t linear);
+/* The translation that contains a host address and which of its instructions
+ * it belongs to (cold stubs too); NULL: none (code.c). */
+struct tblock *jit_find(struct cpu *, uintptr_t rip, unsigned *insn);
+/* Linear address of instruction k of t, as c_rip wants it. */
+uint64_t jit_rip(const struct cpu *, const struct tblock *, unsigned k);
+
+/* link.c: patches l to go to t / back to its stub; all links into t. */
+void	jit_link(struct cpu *, struct jit_link *, struct tblock *t);
+void	jit_unlink(struct cpu *, struct jit_link *);
+void	jit_unlink_incoming(struct cpu *, struct tblock *);
+void	jit_unlink_cross(struct cpu *);		/* every l_cross link */
+
+#define CODE_RX(j, off)	((j)->j_rx + (off))
+#define CODE_RW(j, off)	((j)->j_rw + (off))
+
+#endif
