@@ -408,6 +408,7 @@ block_single(struct cpu *c, uint64_t linear, const struct mmu_target *t,
 	b->b_temp = true;
 	b->b_succ[0] = b->b_succ[1] = NULL;
 	b->b_trans = NULL;
+	b->b_traces = NULL;
 	return (b);
 }
 

@@ -37,6 +37,7 @@ struct block {
 	bool		 b_temp;	/* not in the cache: use once */
 	uint8_t		 b_runs;	/* times interpreted, up to 255 */
 	struct tblock	*b_trans;	/* translations (jit/jit.h) */
+	struct trace_member *b_traces;	/* traces it is part of */
 	/* Where it went on, in the same page: not taken, taken. */
 	struct block	*b_succ[2];
 	struct block	*b_hash;	/* next of the same bucket */

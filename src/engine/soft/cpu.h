@@ -147,6 +147,7 @@ struct segment {
 #define REQ_RESYNC	0x40	/* look the next block up from scratch */
 #define REQ_EVENT	0x80	/* an event waits to be delivered */
 #define REQ_MMIO	0x100	/* the MMIO log is not empty */
+#define REQ_SAMPLE	0x200	/* say where translated code is (jit/) */
 
 enum paging_mode { PAGING_NONE, PAGING_32, PAGING_PAE, PAGING_4LEVEL };
 

@@ -32,6 +32,7 @@
 #define HELPER_X87	3
 #define HELPER_STRING	4
 #define HELPER_SYS	5
+#define HELPER_SLOT	6
 
 /*
  * Thunks (enter.S), at the start of the code cache; number of an entry. All
@@ -58,7 +59,14 @@
 #define THUNK_X87	5
 #define THUNK_STRING	6
 #define THUNK_SYS	7
-#define THUNK_COUNT	8
+/*
+ * SLOT	  A trace's guard failed (trace.h). ecx = slot number | access << 16,
+ *	  T1 = linear address of the guarded bytes, C_TMP their number:
+ *		call SLOT; jmp again (rel32); jmp side exit (rel32)
+ *	  Fills the slot and goes on at the first jump, or takes the second.
+ */
+#define THUNK_SLOT	8
+#define THUNK_COUNT	9
 
 /* The tables behind struct cpu, in JIT_AREA_SIZE bytes. */
 #define JIT_TABLES	0x10000		/* struct cpu is smaller */
@@ -69,6 +77,10 @@
 #define JT_CLASSES	3
 #define JC_KEY		(JIT_TABLES + 9 * JT_SIZE)
 #define JC_HOST		(JC_KEY + JT_SIZE)
-#define JIT_AREA_SIZE	(JC_HOST + JT_SIZE)
+/* Slots of traces: pairs of quads, as NEGR or NEGW and host minus linear; 0 and
+ * 0 are empty (like index 1 of the tables: see jit.h, THE TLB). */
+#define JT_SLOTS	(JC_HOST + JT_SIZE)
+#define JT_SLOT_COUNT	4096
+#define JIT_AREA_SIZE	(JT_SLOTS + JT_SLOT_COUNT * 16)
 
 #endif

@@ -35,6 +35,7 @@ extern const uint8_t tr_host[16];
 #define TR_COLD		(BLOCK_INSNS * 4 + 16)
 
 struct tr;
+struct trace;
 /* Out-of-line code, emitted when the block's hot code is complete. */
 struct tr_cold {
 	void		(*tc_emit)(struct tr *, struct tr_cold *);
@@ -60,6 +61,7 @@ struct tr {
 	uint8_t		*x_start;	/* t_code, there */
 	intptr_t	 x_rx;		/* add to such a pointer: where it runs */
 	bool		 x_ended;	/* a rule has emitted the block's end */
+	struct trace	*x_trace;	/* tier 2: mem.c asks it; NULL: a block */
 	unsigned	 x_ncold;
 	/* x_live[k]: arithmetic flags (FL_*) that some instruction from k on
 	 * may read before they are written. [count]: after the last. */
