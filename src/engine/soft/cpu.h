@@ -298,6 +298,7 @@ struct cpu {
 	} c_in;
 	bool		 c_split_locked;	/* holds ev_split (mem.h) */
 	bool		 c_fetching;	/* reading code bytes */
+	bool		 c_journal;	/* jit/lockstep.c wants to know of writes */
 
 	unsigned	 c_id;
 	struct engine_vm *c_vm;

@@ -173,6 +173,7 @@ struct jit {
 	uint8_t		*j_arena;	/* tblocks */
 	uint32_t	 j_arena_used, j_arena_size;
 	uint32_t	 j_flushes;
+	struct lockstep	*j_lockstep;	/* NULL: not jo_lockstep */
 	struct jit_stats {
 		uint64_t js_translated, js_insns, js_bytes, js_flushes,
 			 js_killed, js_links, js_unlinks;
@@ -247,6 +248,23 @@ void	jit_link(struct cpu *, struct jit_link *, struct tblock *t);
 void	jit_unlink(struct cpu *, struct jit_link *);
 void	jit_unlink_incoming(struct cpu *, struct tblock *);
 void	jit_unlink_cross(struct cpu *);		/* every l_cross link */
+
+/* Enters t at t_body and comes back when it is left, for whatever reason, with
+ * the guest's state in c; or leaves by siglongjmp(c_jmp) (jit.c). */
+void	jit_enter_body(struct cpu *, struct tblock *t);
+
+/*
+ * lockstep.c; jo_lockstep implies jo_exact and jo_nochain.
+ * jit_lockstep() is called in place of jit_enter_body(c, t), with t the
+ * translation of b at CS:RIP: has the interpreter execute b, takes all of that
+ * back, enters t, and compares. It leaves as t did: returns, or siglongjmp.
+ */
+int	lockstep_new(struct cpu *);	/* 0, or errno */
+void	lockstep_free(struct cpu *);
+void	jit_lockstep(struct cpu *, struct block *b, struct tblock *t);
+/* The interpreter is about to write guest memory through host, in lockstep;
+ * code: it holds cached code. Called if c_journal is set (mem.c, mmu.c). */
+void	lockstep_write(struct cpu *, void *host, unsigned len, bool code);
 
 #define CODE_RX(j, off)	((j)->j_rx + (off))
 #define CODE_RW(j, off)	((j)->j_rw + (off))
