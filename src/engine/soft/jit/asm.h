@@ -66,7 +66,10 @@
  *	  Fills the slot and goes on at the first jump, or takes the second.
  */
 #define THUNK_SLOT	8
-#define THUNK_COUNT	9
+#define THUNK_RETURN	9	/* where an empty return stack returns to */
+#define THUNK_FAULT	10	/* where a host fault goes on (jit.c) */
+#define THUNK_COUNT	11
+#define THUNK_AT(n)	((n) * 16)	/* offset in the code cache */
 
 /* The tables behind struct cpu, in JIT_AREA_SIZE bytes. */
 #define JIT_TABLES	0x10000		/* struct cpu is smaller */

@@ -53,9 +53,10 @@
  * the host stack; a return that finds its address there is a host RET, so that
  * the host predicts it. There is one such stack an access class (user, super,
  * smap), so that no frame is ever met in another mode: a stack whose
- * mode is not the current one (c_rs_mode), or after any change of the mapping,
+ * mode is not the current one (j_rs_mode), or after any change of the mapping,
  * is emptied before it is used. Both ends are guarded: overflow is a host
- * fault, after which the stack is empty.
+ * fault, after which the stack is empty. An empty stack holds one frame, of
+ * return address 0, whose return point is THUNK_RETURN.
  *
  * THE TLB of translated code: per class three tables of 65536, by bits 12-27
  * of the linear address: NEGR and NEGW hold minus the page's linear address if
@@ -146,6 +147,7 @@ enum { LINK_BODY, LINK_POLL };
 struct tblock {
 	struct block	*t_block;	/* whose instructions these are */
 	struct tblock	*t_next;	/* of the same t_block: b_trans */
+	struct tblock	*t_later;	/* next in the order of t_code */
 	uint64_t	 t_va;		/* linear address of its page if it is
 					   embedded, else NO_VA */
 	struct jit_link	*t_incoming;
@@ -170,8 +172,15 @@ struct jit {
 	uint32_t	 j_thunks;	/* [I] bytes of thunks at the start */
 	bool		 j_bmi2, j_pext, j_avx;	/* [I] what the host has; j_pext:
 					   and PEXT is fast */
-	uint8_t		*j_arena;	/* tblocks */
+	uint8_t		*j_arena;	/* tblocks; offset 0 is nobody's */
 	uint32_t	 j_arena_used, j_arena_size;
+	struct tblock	**j_chunk;	/* first to overlap such a piece of code */
+	struct tblock	*j_last;	/* in the order of t_code */
+	uint8_t		*j_returns;	/* [I] the return stacks' memory */
+	uint64_t	 j_rs[JT_CLASSES];	/* their RSPs, but for the one
+						   that is c_rstack: */
+	uint8_t		 j_rs_class;
+	uint16_t	 j_rs_mode[JT_CLASSES];	/* c_jmode of their frames */
 	uint32_t	 j_flushes;
 	struct lockstep	*j_lockstep;	/* NULL: not jo_lockstep */
 	struct jit_stats {
@@ -211,6 +220,9 @@ void	jit_flush(struct cpu *);
 /* Is this host address in translated code? Safe in a signal handler. */
 bool	jit_contains(const struct cpu *, uintptr_t rip);
 
+/* The return stacks are emptied. Also from inside helpers. */
+void	jit_returns_reset(struct cpu *);
+
 /* --- the TLB and the jump cache of translated code (jtlb.c) --------------------- */
 
 /* mmu.c gave e new tags (or took them away) under class. */
@@ -235,6 +247,16 @@ void	jc_forget(struct cpu *, const struct tblock *);
  * a flush would take away: may call jit_flush() when memory is short
  * (translate.c). */
 struct tblock *jit_translate(struct cpu *, struct block *b, uint64_t linear);
+/*
+ * Memory for a translation of count instructions of b, zeroed but for t_block,
+ * t_count, t_mode, t_va, t_code (16-byte aligned) and l_from; it is found by
+ * nobody yet. If arena or code cache (code bytes are needed at most) are
+ * short, everything is flushed first (code.c).
+ */
+struct tblock *jit_alloc(struct cpu *, struct block *b, uint64_t linear,
+	    unsigned count, uint32_t code);
+/* t is complete, t_size included: takes its place. */
+void	jit_publish(struct cpu *, struct tblock *t);
 /* The live translation of b for the current mode and linear, or NULL. */
 struct tblock *jit_lookup(struct cpu *, struct block *b, uint64_t linear);
 /* The translation that contains a host address and which of its instructions
