@@ -37,9 +37,17 @@
  * What is missing is not there: VME, MCE and MCA, MONITOR, VMX and SVM, PMU,
  * RTM, PKU, AVX-512, XSAVES, CET, LA57.
  *
- * The rows named *_NO and the speculation controls speak of the hardware bug's
- * effect on the guest: the engine speculates on nothing that a guest's less
- * privileged code could have trained, so a guest needs no workaround.
+ * The rows named *_NO and the speculation controls say that a workaround in
+ * the guest would do nothing. Software checks privilege and presence before it
+ * touches memory, so there is no data to be used behind a fault that is yet to
+ * come (Meltdown, L1TF, MDS, TAA...). Branches are predicted by the host's CPU
+ * from what it runs, which is the engine's code or its translation: what the
+ * guest writes to tame the predictor (a return thunk, a retpoline, IBPB) ends
+ * in the engine and tames nothing. What keeps one guest from another is the
+ * process around each.
+ *
+ * Of what would do nothing, the cheapest is offered: automatic or enhanced
+ * IBRS is one write at boot, not a retpoline at each indirect call.
  */
 static const struct cpuid_feature cpuid_features_table[] = {
 	/* leaf, sub, register, bit, rule, vendors, XCR0, name */
@@ -106,6 +114,7 @@ static const struct cpuid_feature cpuid_features_table[] = {
 	{ 7, 0, ECX, 22, ALWAYS, ANY, 0, "RDPID" },
 	{ 7, 0, EDX, 4, ALWAYS, ANY, 0, "FSRM" },
 	{ 7, 0, EDX, 10, ALWAYS, INTEL, 0, "MD_CLEAR" },
+	{ 7, 0, EDX, 26, ALWAYS, INTEL, 0, "IBRS, IBPB" },
 	{ 7, 0, EDX, 29, ALWAYS, INTEL, 0, "ARCH_CAPABILITIES" },
 
 	{ 0xd, 1, EAX, 0, HOST, ANY, X_SSE, "XSAVEOPT" },
@@ -235,7 +244,7 @@ word_index(uint32_t leaf, uint32_t subleaf)
 }
 
 static void
-host_words(struct cpuid_host *h)
+host_words(struct cpuid_host *h, cpuid_fn *cpuid)
 {
 	const struct cpuid_feature *f;
 	uint32_t host[NWORDS][4];
@@ -243,7 +252,7 @@ host_words(struct cpuid_host *h)
 	int w;
 
 	for (i = 0; i < NWORDS; i++)
-		host_cpuid(cpuid_word_leaves[i].leaf,
+		cpuid(cpuid_word_leaves[i].leaf,
 		    cpuid_word_leaves[i].subleaf, host[i]);
 	for (f = cpuid_features_table; f < cpuid_features_table + NFEATURES;
 	    f++) {
@@ -259,8 +268,9 @@ host_words(struct cpuid_host *h)
 	}
 }
 
+/* Makes the policy's host of what a CPU answers. */
 static void
-host_ask(void)
+host_ask(struct cpuid_host *h, cpuid_fn *cpuid, uint64_t xcr0)
 {
 	static const struct {
 		char id[13];
@@ -270,12 +280,11 @@ host_ask(void)
 		{ "AuthenticAMD", CPUID_AMD },
 		{ "HygonGenuine", CPUID_AMD },
 	};
-	struct cpuid_host *h = &cpuid_host_answers;
 	uint32_t r[4], id[3];
 	uint32_t leaf;
 	unsigned i, n;
 
-	host_cpuid(0, 0, h->ch_vendor_id);
+	cpuid(0, 0, h->ch_vendor_id);
 	id[0] = h->ch_vendor_id[EBX];
 	id[1] = h->ch_vendor_id[EDX];
 	id[2] = h->ch_vendor_id[ECX];
@@ -284,39 +293,45 @@ host_ask(void)
 		if (memcmp(id, vendors[i].id, sizeof(id)) == 0)
 			h->ch_vendor = vendors[i].vendor;
 	}
-	host_cpuid(1, 0, r);
+	cpuid(1, 0, r);
 	h->ch_signature = r[EAX];
 	for (i = 0; i < 3; i++)
-		host_cpuid(0x80000002 + i, 0, h->ch_brand[i]);
+		cpuid(0x80000002 + i, 0, h->ch_brand[i]);
 	if (h->ch_vendor == CPUID_AMD) {
-		host_cpuid(0x80000005, 0, h->ch_l1);
-		host_cpuid(0x80000019, 0, h->ch_tlb1g);
+		cpuid(0x80000005, 0, h->ch_l1);
+		cpuid(0x80000019, 0, h->ch_tlb1g);
 		leaf = 0x8000001d;
 	} else {
-		host_cpuid(2, 0, h->ch_leaf2);
+		cpuid(2, 0, h->ch_leaf2);
 		leaf = 4;
 	}
-	host_cpuid(0x80000006, 0, h->ch_l2);
+	cpuid(0x80000006, 0, h->ch_l2);
 	for (i = n = 0; i < CACHES_MAX; i++) {
-		host_cpuid(leaf, i, r);
+		cpuid(leaf, i, r);
 		if ((r[EAX] & 0x1f) == 0)	/* no more caches */
 			break;
 		memcpy(h->ch_cache[n++], r, sizeof(r));
 	}
-	host_cpuid(0x80000008, 0, r);
+	cpuid(0x80000008, 0, r);
 	h->ch_physical_bits = r[EAX] & 0xff;
 	if (h->ch_physical_bits > 46)
 		h->ch_physical_bits = 46;
 	if (h->ch_physical_bits < 40)
 		h->ch_physical_bits = 40;
-	h->ch_xcr0 = host_xcr0();
-	host_words(h);
+	h->ch_xcr0 = xcr0;
+	host_words(h, cpuid);
+}
+
+static void
+host_init(void)
+{
+	host_ask(&cpuid_host_answers, host_cpuid, host_xcr0());
 }
 
 static const struct cpuid_host *
 cpuid_host(void)
 {
-	pthread_once(&cpuid_once, host_ask);
+	pthread_once(&cpuid_once, host_init);
 	return (&cpuid_host_answers);
 }
 
@@ -350,15 +365,15 @@ id_bits(const struct cpuid_policy *p)
 }
 
 static uint32_t
-max_basic(void)
+max_basic(const struct cpuid_host *h)
 {
-	return (cpuid_host()->ch_vendor == CPUID_INTEL ? 0x16 : 0xd);
+	return (h->ch_vendor == CPUID_INTEL ? 0x16 : 0xd);
 }
 
 static uint32_t
-max_extended(void)
+max_extended(const struct cpuid_host *h)
 {
-	return (cpuid_host()->ch_vendor == CPUID_AMD ? 0x80000021 :
+	return (h->ch_vendor == CPUID_AMD ? 0x80000021 :
 	    0x80000008);
 }
 
@@ -378,7 +393,7 @@ leaf_vendor(const struct cpuid_host *h, const struct cpuid_policy *p,
 {
 	(void)p;
 	set_array(c, h->ch_vendor_id);
-	c->ec_eax = max_basic();
+	c->ec_eax = max_basic(h);
 }
 
 static void
@@ -535,7 +550,7 @@ leaf_max_extended(const struct cpuid_host *h, const struct cpuid_policy *p,
 	(void)p;
 	if (h->ch_vendor == CPUID_AMD)
 		set_array(c, h->ch_vendor_id);
-	c->ec_eax = max_extended();
+	c->ec_eax = max_extended(h);
 }
 
 static void
@@ -660,16 +675,16 @@ has_subleaves(uint32_t leaf)
 	    leaf == 0x8000001d);
 }
 
-void
-cpuid_answer(const struct cpuid_policy *p, struct engine_cpuid *c)
+static void
+answer(const struct cpuid_host *h, const struct cpuid_policy *p,
+    struct engine_cpuid *c)
 {
-	const struct cpuid_host *h = cpuid_host();
 	uint32_t subleaf = c->ec_subleaf;
 	size_t i;
 
 	set(c, 0, 0, 0, 0);
-	if (c->ec_leaf < 0x40000000 ? c->ec_leaf > max_basic() :
-	    c->ec_leaf >= 0x80000000 && c->ec_leaf > max_extended())
+	if (c->ec_leaf < 0x40000000 ? c->ec_leaf > max_basic(h) :
+	    c->ec_leaf >= 0x80000000 && c->ec_leaf > max_extended(h))
 		return;
 	if (!has_subleaves(c->ec_leaf))
 		c->ec_subleaf = 0;
@@ -681,6 +696,22 @@ cpuid_answer(const struct cpuid_policy *p, struct engine_cpuid *c)
 		}
 	}
 	c->ec_subleaf = subleaf;
+}
+
+void
+cpuid_answer(const struct cpuid_policy *p, struct engine_cpuid *c)
+{
+	answer(cpuid_host(), p, c);
+}
+
+void
+cpuid_answer_as(cpuid_fn *cpuid, uint64_t xcr0, const struct cpuid_policy *p,
+    struct engine_cpuid *c)
+{
+	struct cpuid_host h = { 0 };
+
+	host_ask(&h, cpuid, xcr0);
+	answer(&h, p, c);
 }
 
 uint64_t

@@ -58,4 +58,12 @@ struct cpuid_feature {
 
 const struct cpuid_feature *cpuid_features(size_t *count);
 
+/*
+ * The same policy on another CPU: cpuid answers as that CPU's instruction, and
+ * zeros beyond its last leaf. For tests.
+ */
+typedef void	cpuid_fn(uint32_t leaf, uint32_t subleaf, uint32_t reg[4]);
+void	cpuid_answer_as(cpuid_fn *, uint64_t xcr0, const struct cpuid_policy *,
+	    struct engine_cpuid *);
+
 #endif

@@ -7,7 +7,6 @@
  * to deliver, and the clock learns of the timer.
  */
 #include "vmm/monitor.h"
-#include "vmm/msr.h"
 
 static struct lapic *
 host_lapic(struct vcpu *v)
@@ -56,7 +55,7 @@ host_rdmsr(void *arg, uint32_t msr, uint64_t *value)
 	if (done == 0)
 		done = pvclock_rdmsr(&v->v_pvclock, msr, value);
 	if (done == 0)
-		done = misc_rdmsr(msr, v->v_vm->vm_tsc_khz, value);
+		done = misc_rdmsr(&v->v_misc, msr, value);
 	if (done == 0 && (v->v_vm->vm_caps & VMM_CAP_IGNORE_MSRS) != 0) {
 		*value = 0;
 		done = 1;
@@ -82,7 +81,7 @@ host_wrmsr(void *arg, uint32_t msr, uint64_t value)
 		    v->v_vm->vm_ops->eo_tsc_offset(v->v_engine));
 	}
 	if (done == 0)
-		done = misc_wrmsr(msr, value);
+		done = misc_wrmsr(&v->v_misc, msr, value);
 	if (done == 0 && (v->v_vm->vm_caps & VMM_CAP_IGNORE_MSRS) != 0)
 		done = 1;
 	return (done == 1);

@@ -30,6 +30,7 @@
 #include "engine/engine.h"
 #include "vmm/apic.h"
 #include "vmm/cpuid.h"
+#include "vmm/msr.h"
 #include "vmm/pvclock.h"
 
 #define PAGE_SIZE	4096ul
@@ -129,6 +130,7 @@ struct vcpu {
 	uint8_t		 v_cr8;		/* [c] without APICs */
 	int64_t		 v_tsc_offset;	/* [c] that pvclock's page has */
 	struct pvclock	 v_pvclock;	/* [c] */
+	struct misc_msrs v_misc;	/* [c] */
 	struct vmm_exit	 v_exit;	/* [c] */
 };
 

@@ -209,6 +209,8 @@ vcpu_reset(struct vcpu *v, const struct vcpu_reg_state *rs)
 	v->v_sipi = vm->vm_apic != NULL && v->v_id != 0;
 	v->v_tsc_offset = vm->vm_ops->eo_tsc_offset(v->v_engine);
 	v->v_pvclock = vm->vm_pvclock;
+	v->v_misc = (struct misc_msrs){ .ms_vendor = cpuid_vendor(),
+	    .ms_tsc_khz = vm->vm_tsc_khz };
 	if (vm->vm_apic != NULL && (error = vcpu_reset_pc(v)) != 0)
 		return (error);
 	set_cr8(v, rs->vrs_crs[VCPU_REGS_CR8]);

@@ -22,6 +22,85 @@ static const struct cpuid_policy full = {
 	.cp_pvclock = true, .cp_tsc_khz = 2596146
 };
 
+/* --- CPUs that this host is not ---------------------------------------------- */
+
+/*
+ * A Skylake client and a Zen 1: what Linux knows to have most of the bugs, and
+ * all features that a leaf may have.
+ */
+static void
+model(const char *id, uint32_t signature, uint32_t max, uint32_t leaf,
+    uint32_t subleaf, uint32_t r[4])
+{
+
+
+	memset(r, 0, 4 * sizeof(r[0]));
+	if (leaf == 0) {
+		r[0] = max;
+		memcpy(&r[1], id, 4);
+		memcpy(&r[3], id + 4, 4);
+		memcpy(&r[2], id + 8, 4);
+	} else if (leaf == 1) {
+		r[0] = signature;
+		r[2] = r[3] = ~0u;
+	} else if ((leaf == 7 || leaf == 0xd) && subleaf < 2) {
+		r[0] = subleaf;
+		r[1] = r[2] = r[3] = ~0u;
+	} else if (leaf == 0x80000000) {
+		r[0] = 0x80000021;
+	} else if (leaf == 0x80000008) {
+		r[0] = 48 << 8 | 39;
+		r[1] = ~0u;
+	} else if (leaf == 0x80000001 || leaf == 0x80000007 ||
+	    leaf == 0x80000021)
+		r[0] = r[1] = r[2] = r[3] = ~0u;
+}
+
+static void
+skylake(uint32_t leaf, uint32_t subleaf, uint32_t r[4])
+{
+	model("GenuineIntel", 0x506e3, 0x16, leaf, subleaf, r);
+}
+
+static void
+zen(uint32_t leaf, uint32_t subleaf, uint32_t r[4])
+{
+	model("AuthenticAMD", 0x800f12, 0xd, leaf, subleaf, r);
+}
+
+static cpuid_fn *as;		/* whose CPUID; NULL: the host's */
+
+static int
+as_intel(void **state)
+{
+	(void)state;
+	as = skylake;
+	return (0);
+}
+
+static int
+as_amd(void **state)
+{
+	(void)state;
+	as = zen;
+	return (0);
+}
+
+static int
+as_host(void **state)
+{
+	(void)state;
+	as = NULL;
+	return (0);
+}
+
+static enum cpuid_vendor
+vendor(void)
+{
+	return (as == NULL ? cpuid_vendor() : as == skylake ? CPUID_INTEL :
+	    CPUID_AMD);
+}
+
 static struct engine_cpuid
 ask(const struct cpuid_policy *p, uint32_t leaf, uint32_t subleaf)
 {
@@ -30,7 +109,10 @@ ask(const struct cpuid_policy *p, uint32_t leaf, uint32_t subleaf)
 		.ec_cr4 = 1u << 18, .ec_xcr0 = cpuid_xcr0_mask()
 	};
 
-	cpuid_answer(p, &c);
+	if (as == NULL)
+		cpuid_answer(p, &c);
+	else
+		cpuid_answer_as(as, 7, p, &c);
 	assert_int_equal(c.ec_leaf, leaf);
 	assert_int_equal(c.ec_subleaf, subleaf);
 	return (c);
@@ -61,7 +143,7 @@ static const struct {
 	{ 1, 0, { ~0u, ~0u, 0xfffa3203 & ~0x00040000u, 0x178bfbff &
 	    ~(1u << 1 | 1u << 7 | 1u << 14) } },
 	{ 6, 0, { 0x4, 0, 0, 0 } },
-	{ 7, 0, { 0, 0x219c27eb, 0x00400004, 0x20000410 } },
+	{ 7, 0, { 0, 0x219c27eb, 0x00400004, 0x24000410 } },
 	{ 7, 1, { 0, 0, 0, 0 } },
 	{ 7, 2, { 0, 0, 0, 0 } },
 	{ 0xd, 1, { 0x7, ~0u, 0, 0 } },
@@ -446,7 +528,7 @@ frequency(void **state)
 	for (i = 0; i < ARRAY(khz); i++) {
 		p.cp_tsc_khz = khz[i];
 		c = ask(&p, 0x15, 0);
-		if (cpuid_vendor() != CPUID_INTEL) {
+		if (vendor() != CPUID_INTEL) {
 			assert_int_equal(c.ec_eax | c.ec_ebx | c.ec_ecx, 0);
 			continue;
 		}
@@ -462,34 +544,131 @@ frequency(void **state)
 static void
 msrs(void **state)
 {
+	struct misc_msrs ms = { .ms_vendor = vendor(), .ms_tsc_khz = 2600000 };
 	uint64_t v = 0x5a;
 
 	(void)state;
-	assert_int_equal(misc_rdmsr(0x12345, 2000000, &v), 0);
-	assert_int_equal(misc_wrmsr(0x12345, 0), 0);
+	assert_int_equal(misc_rdmsr(&ms, 0x12345, &v), 0);
+	assert_int_equal(misc_wrmsr(&ms, 0x12345, 0), 0);
 	assert_int_equal(v, 0x5a);
-	assert_int_equal(misc_rdmsr(0x1d9, 2000000, &v), 1);
+	assert_int_equal(misc_rdmsr(&ms, 0x1d9, &v), 1);
 	assert_int_equal(v, 0);
-	assert_int_equal(misc_wrmsr(0x1d9, 2), 1);
-	assert_int_equal(misc_wrmsr(0x1d9, 4), -1);
-	switch (cpuid_vendor()) {
+	assert_int_equal(misc_wrmsr(&ms, 0x1d9, 2), 1);
+	assert_int_equal(misc_wrmsr(&ms, 0x1d9, 4), -1);
+	switch (vendor()) {
 	case CPUID_AMD:
-		assert_int_equal(misc_rdmsr(0xc0010015, 2000000, &v), 1);
+		assert_int_equal(misc_rdmsr(&ms, 0xc0010015, &v), 1);
 		assert_int_equal(v, 1u << 24);
-		assert_int_equal(misc_wrmsr(0xc0010015, ~0ull), 1);
-		assert_int_equal(misc_rdmsr(0x10a, 2000000, &v), 0);
+		assert_int_equal(misc_wrmsr(&ms, 0xc0010015, ~0ull), 1);
+		assert_int_equal(misc_rdmsr(&ms, 0x10a, &v), 0);
+		assert_int_equal(misc_rdmsr(&ms, 0x48, &v), 0);
 		break;
 	case CPUID_INTEL:
-		assert_int_equal(misc_rdmsr(0xce, 2600000, &v), 1);
+		assert_int_equal(misc_rdmsr(&ms, 0xce, &v), 1);
 		assert_int_equal(v, 26ull << 8 | 26ull << 40);
-		assert_int_equal(misc_rdmsr(0x10a, 2000000, &v), 1);
+		assert_int_equal(misc_rdmsr(&ms, 0x10a, &v), 1);
 		assert_true(v & 1);
-		assert_int_equal(misc_wrmsr(0x10a, 1), -1);
-		assert_int_equal(misc_rdmsr(0xc0010015, 2000000, &v), 0);
+		assert_int_equal(misc_wrmsr(&ms, 0x10a, 1), -1);
+		assert_int_equal(misc_rdmsr(&ms, 0xc0010015, &v), 0);
+		/* IA32_SPEC_CTRL keeps what it is given; IBPB is an order */
+		assert_int_equal(misc_rdmsr(&ms, 0x48, &v), 1);
+		assert_int_equal(v, 0);
+		assert_int_equal(misc_wrmsr(&ms, 0x48, 1), 1);
+		assert_int_equal(misc_wrmsr(&ms, 0x48, 1 << 10), -1);
+		assert_int_equal(misc_rdmsr(&ms, 0x48, &v), 1);
+		assert_int_equal(v, 1);
+		assert_int_equal(misc_wrmsr(&ms, 0x49, 1), 1);
+		assert_int_equal(misc_wrmsr(&ms, 0x49, 2), -1);
+		assert_int_equal(misc_rdmsr(&ms, 0x49, &v), -1);
 		break;
 	case CPUID_OTHER:
 		break;
 	}
+}
+
+/*
+ * What makes a system leave its workarounds out, and what makes it cheap, each
+ * by the bit that says so (SDM vol. 4 table 2-2, IA32_ARCH_CAPABILITIES; APM
+ * vol. 3 E.4).
+ */
+static bool
+bit(uint32_t leaf, uint32_t subleaf, int r, int n)
+{
+	struct engine_cpuid c = ask(&full, leaf, subleaf);
+
+	return ((reg(&c, r) >> n & 1) != 0);
+}
+
+static void
+cheap_intel(void **state)
+{
+	/* RDCL, IBRS_ALL, L1D flush, SSB, MDS, page size, TAA, SBDR, FBSDP,
+	 * PSDP, BHI, PBRSB, GDS, RFDS, ITS */
+	static const uint8_t good[] = { 0, 1, 3, 4, 5, 6, 8, 13, 14, 15, 20,
+	    24, 26, 27, 62 };
+	/* RSBA, TSX_CTRL, FB_CLEAR, RRSBA: each says that there is work */
+	static const uint8_t bad[] = { 2, 7, 17, 19 };
+	struct misc_msrs ms = { .ms_vendor = CPUID_INTEL };
+	uint64_t v = 0;
+	size_t i;
+
+	(void)state;
+	assert_true(bit(7, 0, CPUID_EDX, 29));	/* the MSR is there */
+	assert_int_equal(misc_rdmsr(&ms, 0x10a, &v), 1);
+	for (i = 0; i < ARRAY(good); i++)
+		assert_true(v >> good[i] & 1);
+	for (i = 0; i < ARRAY(bad); i++)
+		assert_false(v >> bad[i] & 1);
+	/* IBRS_ALL counts only with IBRS itself */
+	assert_true(bit(7, 0, CPUID_EDX, 26));
+	/* no RTM to abort, no SMT to isolate, no SSBD to switch */
+	assert_false(bit(7, 0, CPUID_EBX, 11));
+	assert_false(bit(7, 0, CPUID_EDX, 27));
+	assert_false(bit(7, 0, CPUID_EDX, 31));
+}
+
+static void
+cheap_amd(void **state)
+{
+	(void)state;
+	assert_true(bit(0x80000021, 0, CPUID_EAX, 8));	/* automatic IBRS */
+	assert_true(bit(0x80000021, 0, CPUID_EAX, 29));	/* SRSO_NO */
+	assert_true(bit(0x80000021, 0, CPUID_EAX, 2));	/* LFENCE */
+	assert_true(bit(0x80000021, 0, CPUID_EAX, 6));	/* null selectors */
+	assert_true(bit(0x80000021, 0, CPUID_ECX, 1));	/* TSA_SQ_NO */
+	assert_true(bit(0x80000021, 0, CPUID_ECX, 2));	/* TSA_L1_NO */
+	assert_true(bit(0x80000008, 0, CPUID_EBX, 29));	/* BTC_NO */
+	assert_true(bit(0x80000008, 0, CPUID_EBX, 26));	/* SSB_NO */
+	/* IBPB, IBRS, STIBP, SSBD: what is there gets used */
+	assert_false(bit(0x80000008, 0, CPUID_EBX, 12));
+	assert_false(bit(0x80000008, 0, CPUID_EBX, 14));
+	assert_false(bit(0x80000008, 0, CPUID_EBX, 15));
+	assert_false(bit(0x80000008, 0, CPUID_EBX, 24));
+}
+
+/* On any CPU: what spares page-table switches, byte loops and calibration. */
+static void
+cheap(void **state)
+{
+	struct engine_cpuid c;
+
+	(void)state;
+	assert_true(bit(1, 0, CPUID_ECX, 17));		/* PCID */
+	assert_true(bit(7, 0, CPUID_EBX, 10));		/* INVPCID */
+	assert_true(bit(1, 0, CPUID_EDX, 13));		/* PGE */
+	assert_true(bit(0x80000001, 0, CPUID_EDX, 26));	/* 1 GiB pages */
+	assert_true(bit(7, 0, CPUID_EBX, 0));		/* FSGSBASE */
+	assert_true(bit(7, 0, CPUID_EBX, 9));		/* ERMS */
+	assert_true(bit(7, 0, CPUID_EDX, 4));		/* FSRM */
+	assert_true(bit(1, 0, CPUID_ECX, 21));		/* x2APIC */
+	assert_true(bit(1, 0, CPUID_ECX, 24));		/* TSC deadline */
+	assert_true(bit(6, 0, CPUID_EAX, 2));		/* ARAT */
+	assert_true(bit(0x80000007, 0, CPUID_EDX, 8));	/* invariant TSC */
+	assert_true(bit(0x40000101, 0, CPUID_EAX, 1));	/* no I/O delay */
+	assert_true(bit(0x40000101, 0, CPUID_EAX, 24));	/* stable clock */
+	c = ask(&full, 0x40000010, 0);
+	assert_int_equal(c.ec_eax, full.cp_tsc_khz);
+	assert_int_equal(c.ec_ebx, 1000000);
 }
 
 int
@@ -501,6 +680,15 @@ main(void)
 		cmocka_unit_test(topology), cmocka_unit_test(xsave),
 		cmocka_unit_test(hypervisor), cmocka_unit_test(identity),
 		cmocka_unit_test(frequency), cmocka_unit_test(msrs),
+		cmocka_unit_test(cheap),
+#define ON(test, setup, name)						\
+	{ name ": " #test, test, setup, as_host, NULL }
+		ON(nothing_else, as_intel, "Intel"),
+		ON(frequency, as_intel, "Intel"), ON(msrs, as_intel, "Intel"),
+		ON(cheap, as_intel, "Intel"), ON(cheap_intel, as_intel, "Intel"),
+		ON(nothing_else, as_amd, "AMD"), ON(frequency, as_amd, "AMD"),
+		ON(msrs, as_amd, "AMD"), ON(cheap, as_amd, "AMD"),
+		ON(cheap_amd, as_amd, "AMD"),
 	};
 
 	return (cmocka_run_group_tests(tests, NULL, NULL));
