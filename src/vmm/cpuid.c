@@ -116,6 +116,7 @@ static const struct cpuid_feature cpuid_features_table[] = {
 	{ 7, 0, EDX, 10, ALWAYS, INTEL, 0, "MD_CLEAR" },
 	{ 7, 0, EDX, 26, ALWAYS, INTEL, 0, "IBRS, IBPB" },
 	{ 7, 0, EDX, 29, ALWAYS, INTEL, 0, "ARCH_CAPABILITIES" },
+	{ 7, 2, EDX, 4, ALWAYS, INTEL, 0, "BHI_CTRL" },
 
 	{ 0xd, 1, EAX, 0, HOST, ANY, X_SSE, "XSAVEOPT" },
 	{ 0xd, 1, EAX, 1, HOST, ANY, X_SSE, "XSAVEC" },
@@ -178,7 +179,7 @@ static const struct cpuid_feature cpuid_features_table[] = {
 static const struct {
 	uint32_t leaf, subleaf;
 } cpuid_word_leaves[] = {
-	{ 1, 0 }, { 6, 0 }, { 7, 0 }, { 0xd, 1 },
+	{ 1, 0 }, { 6, 0 }, { 7, 0 }, { 7, 2 }, { 0xd, 1 },
 	{ 0x80000001, 0 }, { 0x80000007, 0 }, { 0x80000008, 0 },
 	{ 0x80000021, 0 }, { 0x40000001, 0 }, { 0x40000101, 0 },
 };
@@ -453,6 +454,16 @@ leaf_6(const struct cpuid_host *h, const struct cpuid_policy *p,
 		c->ec_eax &= ~(1u << 2);
 }
 
+/* The last subleaf. */
+static void
+leaf_7(const struct cpuid_host *h, const struct cpuid_policy *p,
+    struct engine_cpuid *c)
+{
+	(void)p;
+	if (c->ec_subleaf == 0)
+		c->ec_eax = h->ch_vendor == CPUID_INTEL ? 2 : 0;
+}
+
 /* x2APIC ids: one thread a core, all cores in one package. */
 static void
 leaf_topology(const struct cpuid_host *h, const struct cpuid_policy *p,
@@ -645,6 +656,7 @@ static const struct {
 	{ 0x2, leaf_2 },
 	{ 0x4, leaf_cache },
 	{ 0x6, leaf_6 },
+	{ 0x7, leaf_7 },
 	{ 0xb, leaf_topology },
 	{ 0xd, leaf_xsave },
 	{ 0x15, leaf_tsc },

@@ -27,8 +27,8 @@
 	    1ull << 6 | 1ull << 8 | 7ull << 13 | 1ull << 20 |		\
 	    1ull << 24 | 1ull << 26 | 1ull << 27 | 1ull << 62)
 
-/* IA32_SPEC_CTRL: IBRS, and STIBP as every CPU with IBRS takes it. */
-#define SPEC_CTRL		0x3ull
+/* IA32_SPEC_CTRL: IBRS; STIBP, as every CPU with IBRS takes it; BHI_DIS_S. */
+#define SPEC_CTRL		0x403ull
 
 /* The base ratio of the TSC to a bus of 100 MHz, as maximum and minimum. */
 static uint64_t
