@@ -153,17 +153,21 @@ enum paging_mode { PAGING_NONE, PAGING_32, PAGING_PAE, PAGING_4LEVEL };
 
 /* x87 and SSE/AVX state in plain form; xsave.c converts. */
 struct fpu {
-	/* FXSAVE image (64-bit form) of the x87 part. MXCSR in it is the
-	 * host's, the XMM area says nothing. */
+	/* FXSAVE image (64-bit form) of the x87 part. MXCSR in it is one that
+	 * the host takes, the XMM area says nothing. */
 	_Alignas(64) uint8_t f_fx[512];
 	_Alignas(32) uint8_t f_ymm[16][32];	/* XMM in the low halves */
 	uint32_t	f_mxcsr;
 	uint16_t	f_fcs, f_fds;	/* selectors that go with FIP and FDP */
 	bool		f_hides;	/* the host shows the x87 pointers only
 					   while an exception is pending */
-	/* the host's own, while a stub runs (stub.c) */
+	/* the host's own, while a stub or translated code runs */
 	uint32_t	f_host_mxcsr;
 	uint16_t	f_host_fcw;
+	/* the last x87 instruction of translated code that sets the pointers
+	 * (jit/fpu.c) */
+	uint64_t	f_last_ip, f_last_ea;
+	uint32_t	f_last_op;
 };
 
 /*
@@ -223,10 +227,11 @@ struct cpu {
 	uint64_t	 c_tmp[2];
 	uint64_t	 c_exit[2];
 	uint16_t	 c_jmode;	/* JM_* */
-	uint32_t	 c_x87_live, c_ymm_wide;
+	uint32_t	 c_x87_live, c_avx;
 	void		*c_helper[10];
 	int64_t		 c_jtsc;
 	struct jit	*c_jit;
+	struct fpu	 c_fpu;
 
 	/* mode, derived */
 	uint8_t		 c_cpl;
@@ -253,8 +258,6 @@ struct cpu {
 	uint64_t	 c_misc_enable, c_pat, c_tsc_aux, c_tsc_adjust;
 	int64_t		 c_tsc_offset;
 	uint64_t	 c_mtrr_def, c_mtrr_fix[11], c_mtrr_var[8][2];
-
-	struct fpu	 c_fpu;
 
 	/* what CPUID offers, read once (soft.c) */
 	struct decode_mode c_decode;	/* dm_bits, dm_real by the mode */

@@ -21,9 +21,18 @@
 				   argument in the next quad */
 #define C_JMODE		0x100	/* word */
 #define C_X87_LIVE	0x104	/* long: x87 state is in the host's registers */
-#define C_YMM_WIDE	0x108	/* long: upper halves of YMM are in use */
+#define C_AVX		0x108	/* long: FPU_* of fpu.h, what the host has */
 #define C_HELPER	0x110	/* HELPER_* pointers */
 #define C_JTSC		0x160	/* c_tsc_offset again, for RDTSC */
+/* struct fpu */
+#define C_FX		0x180	/* FXSAVE image */
+#define C_YMM		0x380	/* 16 of 32 bytes */
+#define C_MXCSR		0x580
+#define C_HOST_MXCSR	0x58c
+#define C_HOST_FCW	0x590
+#define C_LAST_IP	0x598
+#define C_LAST_EA	0x5a0
+#define C_LAST_OP	0x5a8
 
 /* C functions that thunks call: void *c_helper[10] */
 #define HELPER_FILL	0
