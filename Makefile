@@ -55,8 +55,8 @@ TEST_AUX  := $(call objs,$(wildcard tests/lib))
 TEST_TAP  := $(sort $(wildcard tests/*.t))
 SLOW_TAP  := $(sort $(wildcard tests/slow/*.t))
 
-.PHONY: all help run test test-slow fuzz-insn guest deps check install \
-    uninstall clean
+.PHONY: all help run test test-slow fuzz-insn bench guest deps check \
+    install uninstall clean
 all: $(B)/bin/vmctl $(B)/lib/libvmm.a $(B)/lib/libvmm.so \
     $(B)/lib/libvmm-preload.so $(B)/lib/vmm.pc
 
@@ -70,6 +70,7 @@ help:
 #: make guest       fetch the test guest into build/guest
 #: make deps        install what building, running and testing need (Debian)
 #: make check       format, include directions, man pages, static analysis
+#: make bench       measure it against the host and QEMU's TCG (BENCHFLAGS=--quick)
 #: make fuzz-insn   compare instructions with the host CPU until interrupted
 #: make install     into $(DESTDIR)$(PREFIX); make uninstall removes it
 #: make clean       remove build/, the fetched guest included
@@ -200,6 +201,11 @@ test-slow:
 	@tools/deps
 	$(MAKE) all guest $(TEST_GUEST)
 	$(PROVE) -e '' $(PROVEFLAGS) $(SLOW_TAP)
+
+bench:
+	@tools/deps build guest bench
+	$(MAKE) all guest
+	bench/run --vmctl $(B)/bin/vmctl $(BENCHFLAGS)
 
 fuzz-insn: $(B)/tests/insn/insn_test
 	$< --forever
