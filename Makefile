@@ -145,9 +145,11 @@ $(B)/bin/vmctl: $(VMCTL_OBJ) $(B)/obj/host.a $(B)/obj/core.a
 
 # --- tests ---------------------------------------------------------------------
 
-# A test program is NAME_test.c and what C files its folder has beside tests.
+# A test program is NAME_test.c and what C files its folder has beside tests,
+# or borrows from another.
+test_borrows_jit := tests/insn/gen.c
 test_aux = $(patsubst %,$(B)/obj/%.o,$(filter-out %_test.c,$(wildcard \
-    tests/$(1)/*.c)))
+    tests/$(1)/*.c)) $(test_borrows_$(1)))
 .SECONDEXPANSION:
 $(B)/tests/%: $(B)/obj/tests/%.c.o $$(call test_aux,$$(*D)) $(TEST_AUX) \
     $(B)/obj/host.a $(B)/obj/core.a

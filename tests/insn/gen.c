@@ -72,11 +72,30 @@ static const struct {
 	{ "ud0", "length on a page's end" },
 };
 
+/* What says something else each time, or stops the clock of a test. */
+static const char *const unrepeatable[] = { "rdtsc", "rdtscp", "rdrand",
+    "rdseed", "in", "out", "ins", "outs" };
+static bool repeatable_only;
+
+void
+gen_repeatable(void)
+{
+	repeatable_only = true;
+}
+
 const char *
 gen_excluded(const struct insn *i)
 {
 	const char *name = i->i_op->o_name;
 	unsigned n;
+
+	if (repeatable_only) {
+		for (n = 0; n < sizeof(unrepeatable) / sizeof(unrepeatable[0]);
+		    n++)
+			if (strcmp(name, unrepeatable[n]) == 0)
+				return ("not repeatable");
+		return (NULL);
+	}
 
 	for (n = 0; n < sizeof(excluded) / sizeof(excluded[0]); n++)
 		if (strcmp(name, excluded[n].name) == 0)

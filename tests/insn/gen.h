@@ -36,6 +36,9 @@ bool	gen_insn(struct rng *, const struct shape *, struct oracle_insn *,
 void	gen_pool(struct rng *);
 void	gen_state(struct rng *, const struct oracle_insn *,
 	    const struct insn *, struct oracle_state *);
+/* Shapes are for comparing engine with engine, not with the host: all but what
+ * differs from one time to the next. Before gen_shapes(). */
+void	gen_repeatable(void);
 /* Why this instruction is not compared, or NULL. */
 const char *gen_excluded(const struct insn *);
 

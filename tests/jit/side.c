@@ -1,0 +1,565 @@
+/*
+ * The two sides (side.h).
+ */
+#include "side.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <Zydis/Zydis.h>
+
+#include "engine/soft/cpu.h"
+#include "engine/soft/decode.h"
+#include "engine/soft/opcode.h"
+#include "vmm/cpuid.h"
+
+#define GDT		0x8000u
+#define IDT		0x9000u
+#define TSS		0xa000u
+#define TABLES		0x2000u		/* the first six page tables */
+#define TABLES_MORE	0x30000u	/* the others */
+#define EXITS_MAX	100000
+
+#define JIT(words)	"jit,hot=1," words
+const char *const side_options[] = {
+	JIT("traces"), JIT("exact,tier=1"), JIT("nochain"),
+	JIT("insns=1"), JIT("tlb=64,exits=3"), JIT("flush=5"),
+	JIT("nobmi2,noavx,nofsgsbase"), NULL
+};
+
+/* --- what the engine asks the monitor ---------------------------------------- */
+
+static void
+device(struct side *sd, uint64_t gpa, unsigned size, uint64_t data)
+{
+	sd->sd_devices = (sd->sd_devices ^ gpa ^ (uint64_t)size << 56 ^ data) *
+	    0x9e3779b97f4a7c15u;
+	sd->sd_devices ^= sd->sd_devices >> 29;
+}
+
+/* A device: half of its registers answer at once. */
+static bool
+mmio_read(void *arg, uint64_t gpa, unsigned size, uint64_t *data)
+{
+	struct side *sd = arg;
+
+	if (gpa & 0x800)
+		return (false);
+	device(sd, gpa, size, 0);
+	*data = sd->sd_devices;
+	return (true);
+}
+
+static bool
+mmio_write(void *arg, uint64_t gpa, unsigned size, uint64_t data)
+{
+	if (gpa & 0x800)
+		return (false);
+	device(arg, gpa, size | 0x80, data);
+	return (true);
+}
+
+static bool
+rdmsr(void *arg, uint32_t msr, uint64_t *value)
+{
+	(void)arg, (void)msr, (void)value;
+	return (false);
+}
+
+static bool
+wrmsr(void *arg, uint32_t msr, uint64_t value)
+{
+	(void)arg, (void)msr, (void)value;
+	return (false);
+}
+
+static uint64_t
+read_cr8(void *arg)
+{
+	(void)arg;
+	return (0);
+}
+
+static void
+write_cr8(void *arg, uint64_t value)
+{
+	(void)arg, (void)value;
+}
+
+static void
+cpuid(void *arg, struct engine_cpuid *ec)
+{
+	static const struct cpuid_policy policy = {
+		.cp_ncpus = 1, .cp_tsc_khz = 1000000
+	};
+
+	(void)arg;
+	cpuid_answer(&policy, ec);
+}
+
+static const struct engine_host host = {
+	.eh_mmio_read = mmio_read, .eh_mmio_write = mmio_write,
+	.eh_rdmsr = rdmsr, .eh_wrmsr = wrmsr, .eh_read_cr8 = read_cr8,
+	.eh_write_cr8 = write_cr8, .eh_cpuid = cpuid
+};
+
+/* --- the guest's memory -------------------------------------------------------- */
+
+static uint64_t
+get64(const struct side *sd, uint32_t gpa)
+{
+	uint64_t v;
+
+	memcpy(&v, sd->sd_ram + gpa, sizeof(v));
+	return (v);
+}
+
+static void
+put64(struct side *sd, uint32_t gpa, uint64_t v)
+{
+	memcpy(sd->sd_ram + gpa, &v, sizeof(v));
+}
+
+void
+side_put(struct side *sd, uint32_t gpa, const void *data, size_t len)
+{
+	memcpy(sd->sd_ram + gpa, data, len);
+	engine_soft.eo_written(sd->sd_vm, gpa, len);
+}
+
+uint32_t
+side_pte(const struct side *sd, uint64_t linear)
+{
+	uint32_t table = PML4_GPA;
+	int shift;
+
+	for (shift = 39; shift > 12; shift -= 9)
+		table = (uint32_t)get64(sd, table +
+		    (uint32_t)(linear >> shift & 511) * 8) & ~0xfffu;
+	return (table + (uint32_t)(linear >> 12 & 511) * 8);
+}
+
+void
+side_map(struct side *sd, uint64_t linear, uint64_t gpa, uint64_t flags)
+{
+	uint32_t table = PML4_GPA, entry;
+	int shift;
+
+	for (shift = 39; shift > 12; shift -= 9) {
+		entry = table + (uint32_t)(linear >> shift & 511) * 8;
+		if (get64(sd, entry) == 0) {
+			put64(sd, entry, sd->sd_table | PTE_P | PTE_W | PTE_U);
+			sd->sd_table += 0x1000;
+			if (sd->sd_table == GDT)
+				sd->sd_table = TABLES_MORE;
+			if (sd->sd_table == RAM_SIZE)
+				abort();
+		}
+		table = (uint32_t)get64(sd, entry) & ~0xfffu;
+	}
+	put64(sd, table + (uint32_t)(linear >> 12 & 511) * 8, gpa | flags);
+}
+
+void
+side_reset(struct side *sd)
+{
+	const uint64_t user = PTE_P | PTE_W | PTE_U;
+	uint8_t *ram = sd->sd_ram;
+	unsigned v;
+
+	memset(ram, 0, RAM_SIZE);
+	sd->sd_table = TABLES;
+	sd->sd_devices = 1;
+	for (v = 0; v < RAM_SIZE / 0x1000; v++)
+		side_map(sd, KERNEL + v * 0x1000, v * 0x1000, PTE_P | PTE_W);
+	for (v = 0; v < DATA_SIZE / 0x1000; v++)
+		side_map(sd, READONLY + v * 0x1000 + (v > 2 ? 0x1000 : 0) +
+		    (v > 4 ? 0x1000 : 0), DATA_GPA + v * 0x1000,
+		    (v == 0 ? PTE_P | PTE_U : v == 4 ? PTE_P | PTE_W : user) |
+		    PTE_NX);
+	side_map(sd, MMIO, MMIO_GPA, user | PTE_NX);
+	for (v = 0; v < CODE_PAGES; v++) {
+		side_map(sd, CODE + v * 0x1000, CODE_GPA + v * 0x1000, user);
+		side_map(sd, ALIAS + v * 0x1000, CODE_GPA + v * 0x1000,
+		    user | PTE_NX);
+	}
+	memset(ram + CODE_GPA, 0xf4, CODE_PAGES * 0x1000);
+	memset(ram + KERNEL_GPA, 0xf4, 0x4000);
+
+	put64(sd, GDT + SEL_KCODE, 0x00af9b000000ffff);
+	put64(sd, GDT + SEL_KDATA, 0x00cf93000000ffff);
+	put64(sd, GDT + (SEL_UCODE32 & ~7), 0x00cffb000000ffff);
+	put64(sd, GDT + (SEL_UDATA & ~7), 0x00cff3000000ffff);
+	put64(sd, GDT + (SEL_UCODE64 & ~7), 0x00affb000000ffff);
+	for (v = 0; v < 256; v++) {
+		uint64_t off = KERNEL + HANDLERS_GPA + v * 16;
+
+		/* interrupt gate, IST 1; DPL 3 for INT3, INTO, and from 32 */
+		put64(sd, IDT + v * 16, (off & 0xffff) | SEL_KCODE << 16 |
+		    1ull << 32 | (v == 3 || v == 4 || v >= 32 ? 0xeeull :
+		    0x8eull) << 40 | (off >> 16 & 0xffff) << 48);
+		put64(sd, IDT + v * 16 + 8, off >> 32);
+		ram[HANDLERS_GPA + v * 16] = 0xe6;	/* out imm8, al */
+		ram[HANDLERS_GPA + v * 16 + 1] =
+		    (uint8_t)(PORT_VECTOR + (v & 31));
+		ram[HANDLERS_GPA + v * 16 + 2] = 0xf4;	/* hlt */
+	}
+	put64(sd, TSS + 4, KERNEL + STACK_GPA);
+	put64(sd, TSS + 0x24, KERNEL + STACK_GPA);	/* IST1 */
+	ram[TSS + 0x66] = 0x68;				/* I/O bitmap */
+	memset(ram + TSS + 0x68, 0xff, 33);
+	ram[TSS + 0x68 + PORT_DONE / 8] = 0xfc;
+	if (sd->sd_vm != NULL)
+		engine_soft.eo_written(sd->sd_vm, 0, RAM_SIZE);
+}
+
+/* --- registers ---------------------------------------------------------------------- */
+
+static const uint8_t gpr_index[16] = {
+	VCPU_REGS_RAX, VCPU_REGS_RCX, VCPU_REGS_RDX, VCPU_REGS_RBX,
+	VCPU_REGS_RSP, VCPU_REGS_RBP, VCPU_REGS_RSI, VCPU_REGS_RDI,
+	VCPU_REGS_R8, VCPU_REGS_R9, VCPU_REGS_R10, VCPU_REGS_R11,
+	VCPU_REGS_R12, VCPU_REGS_R13, VCPU_REGS_R14, VCPU_REGS_R15
+};
+
+static void
+segment(struct vcpu_reg_state *r, unsigned n, uint16_t sel, uint64_t base,
+    uint32_t limit, uint32_t ar)
+{
+	r->vrs_sregs[n].vsi_sel = sel;
+	r->vrs_sregs[n].vsi_base = base;
+	r->vrs_sregs[n].vsi_limit = limit;
+	r->vrs_sregs[n].vsi_ar = ar;
+}
+
+static void
+initial(struct vcpu_reg_state *r)
+{
+	struct decode_mode dm;
+
+	memset(r, 0, sizeof(*r));
+	decode_mode_init(&dm, &host, NULL);
+	r->vrs_crs[VCPU_REGS_CR0] = CR0_PE | CR0_MP | CR0_ET | CR0_NE |
+	    CR0_WP | CR0_AM | CR0_PG;
+	r->vrs_crs[VCPU_REGS_CR3] = PML4_GPA;
+	r->vrs_crs[VCPU_REGS_CR4] = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT |
+	    CR4_PGE;
+	if (dm.dm_features >> FEAT_XSAVE & 1)
+		r->vrs_crs[VCPU_REGS_CR4] |= CR4_OSXSAVE;
+	if (dm.dm_features >> FEAT_FSGSBASE & 1)
+		r->vrs_crs[VCPU_REGS_CR4] |= CR4_FSGSBASE;
+	r->vrs_crs[VCPU_REGS_XCR0] = cpuid_xcr0_mask();
+	r->vrs_msrs[VCPU_REGS_EFER] = EFER_SCE | EFER_LME | EFER_LMA |
+	    EFER_NXE;
+	r->vrs_msrs[VCPU_REGS_STAR] = (uint64_t)(SEL_UCODE32 & ~3) << 48 |
+	    (uint64_t)SEL_KCODE << 32;
+	r->vrs_msrs[VCPU_REGS_LSTAR] = KERNEL + KERNEL_GPA;
+	r->vrs_msrs[VCPU_REGS_CSTAR] = KERNEL + KERNEL_GPA;
+	r->vrs_msrs[VCPU_REGS_SFMASK] = FL_TF | FL_IF | FL_DF | FL_AC;
+	r->vrs_msrs[VCPU_REGS_MISC_ENABLE] = 1;
+	r->vrs_drs[4] = DR6_ONES;
+	r->vrs_drs[5] = DR7_ONES;
+	segment(r, VCPU_REGS_CS, SEL_UCODE64, 0, 0xffffffff, 0xa0fb);
+	segment(r, VCPU_REGS_SS, SEL_UDATA, 0, 0xffffffff, 0xc0f3);
+	segment(r, VCPU_REGS_DS, SEL_UDATA, 0, 0xffffffff, 0xc0f3);
+	segment(r, VCPU_REGS_ES, SEL_UDATA, 0, 0xffffffff, 0xc0f3);
+	/* a little off, so that a base that is forgotten is found out */
+	segment(r, VCPU_REGS_FS, SEL_UDATA, 24, 0xffffffff, 0xc0f3);
+	segment(r, VCPU_REGS_GS, SEL_UDATA, 40, 0xffffffff, 0xc0f3);
+	segment(r, VCPU_REGS_LDTR, 0, 0, 0, 0x10000);
+	segment(r, VCPU_REGS_TR, SEL_TSS, KERNEL + TSS, 0x68 + 32, 0x8b);
+	r->vrs_gdtr.vsi_base = KERNEL + GDT;
+	r->vrs_gdtr.vsi_limit = 0x4f;
+	r->vrs_idtr.vsi_base = KERNEL + IDT;
+	r->vrs_idtr.vsi_limit = 256 * 16 - 1;
+	r->vrs_gprs[VCPU_REGS_RFLAGS] = FL_R1 | FL_IF;
+}
+
+static _Noreturn void
+die(const char *what, int error)
+{
+	printf("# %s: %s\n", what, strerror(error));
+	exit(1);
+}
+
+void
+side_new(struct side *sd, const char *options)
+{
+	struct engine_range range = { 0, NULL, RAM_SIZE };
+	struct engine_vm_config config = {
+		.ev_ranges = &range, .ev_nranges = 1,
+		.ev_tsc_khz = 1000000, .ev_writes_reported = true,
+		.ev_options = options
+	};
+	int error;
+
+	memset(sd, 0, sizeof(*sd));
+	sd->sd_name = options;
+	sd->sd_ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (sd->sd_ram == MAP_FAILED)
+		die("memory", ENOMEM);
+	range.er_host = sd->sd_ram;
+	side_reset(sd);
+	initial(&sd->sd_initial);
+	if ((error = engine_soft.eo_vm_new(&config, &sd->sd_vm)) != 0 ||
+	    (error = engine_soft.eo_vcpu_new(sd->sd_vm, 0, &host, sd,
+	    &sd->sd_vcpu)) != 0 ||
+	    (error = engine_soft.eo_reset(sd->sd_vcpu, &sd->sd_initial)) != 0)
+		die(options, error);
+}
+
+void
+side_free(struct side *sd)
+{
+	engine_soft.eo_vcpu_free(sd->sd_vcpu);
+	engine_soft.eo_vm_free(sd->sd_vm);
+	munmap(sd->sd_ram, RAM_SIZE);
+}
+
+void
+side_load(struct side *sd, const struct oracle_state *in, enum side_mode mode)
+{
+	struct vcpu_reg_state r = sd->sd_initial;
+	unsigned n;
+	int error;
+
+	for (n = 0; n < 16; n++)
+		r.vrs_gprs[gpr_index[n]] = in->os_gpr[n];
+	r.vrs_gprs[VCPU_REGS_RFLAGS] = in->os_rflags;
+	r.vrs_gprs[VCPU_REGS_RIP] = in->os_rip;
+	if (mode == SIDE_USER32)
+		segment(&r, VCPU_REGS_CS, SEL_UCODE32, 0, 0xffffffff, 0xc0fb);
+	if (mode == SIDE_KERNEL64) {
+		segment(&r, VCPU_REGS_CS, SEL_KCODE, 0, 0xffffffff, 0xa09b);
+		segment(&r, VCPU_REGS_SS, SEL_KDATA, 0, 0xffffffff, 0xc093);
+	}
+	error = engine_soft.eo_setregs(sd->sd_vcpu, VM_RWREGS_ALL, &r);
+	if (error == 0)
+		error = engine_soft.eo_setxstate(sd->sd_vcpu, in->os_xstate);
+	if (error != 0)
+		die("state", error);
+}
+
+/* --- running ----------------------------------------------------------------------------- */
+
+unsigned
+side_go(struct side *sd)
+{
+	struct engine_run run;
+	unsigned tries;
+	int error;
+
+	memset(&run, 0, sizeof(run));
+	run.er_inject = -1;
+	for (tries = 0; tries < EXITS_MAX; tries++) {
+		error = engine_soft.eo_run(sd->sd_vcpu, &run);
+		if (error != 0)
+			die("run", error);
+		switch (run.er_exit) {
+		case ENGINE_EXIT_IO:
+			if (run.er_io.vei_dir == VEI_DIR_OUT)
+				return (run.er_io.vei_port);
+			run.er_complete = true;
+			run.er_data = run.er_io.vei_port * 0x01010101u;
+			break;
+		case ENGINE_EXIT_MMIO:
+			device(sd, run.er_mmio.gpa, run.er_mmio.size |
+			    (run.er_mmio.write ? 0x80u : 0),
+			    run.er_mmio.write ? run.er_mmio.data : 0);
+			run.er_complete = true;
+			run.er_data = sd->sd_devices;
+			break;
+		case ENGINE_EXIT_KICK:
+			run.er_complete = false;
+			break;
+		default:
+			return (0x10000u + run.er_exit);
+		}
+	}
+	return (0x20000);
+}
+
+static const uint32_t with_error = 1u << 8 | 0x1fu << 10 | 1u << 17;
+
+void
+side_take(struct side *sd, unsigned port, struct oracle_state *out)
+{
+	struct vcpu_reg_state r;
+	unsigned m;
+
+	engine_soft.eo_getregs(sd->sd_vcpu, VM_RWREGS_ALL, &r);
+	engine_soft.eo_getxstate(sd->sd_vcpu, out->os_xstate);
+	for (m = 0; m < 16; m++)
+		out->os_gpr[m] = r.vrs_gprs[gpr_index[m]];
+	out->os_rflags = r.vrs_gprs[VCPU_REGS_RFLAGS];
+	out->os_rip = r.vrs_gprs[VCPU_REGS_RIP];
+	out->os_vector = VECTOR_NONE;
+	out->os_error = 0;
+	out->os_cr2 = 0;
+	if (port >= 0x10000) {
+		out->os_vector = port >= 0x20000 ? VECTOR_STUCK : VECTOR_EXIT;
+		out->os_error = port & 0xffff;
+	} else if (port < PORT_DONE) {
+		out->os_vector = (uint8_t)(port - PORT_VECTOR);
+		out->os_rip = get64(sd, STACK_GPA - 40);
+		out->os_rflags = get64(sd, STACK_GPA - 24);
+		out->os_gpr[RSP] = get64(sd, STACK_GPA - 16);
+		if (with_error >> out->os_vector & 1)
+			out->os_error = (uint32_t)get64(sd, STACK_GPA - 48);
+		if (out->os_vector == 14)
+			out->os_cr2 = r.vrs_crs[VCPU_REGS_CR2];
+	} else if (port == PORT_TARGET)
+		out->os_error = 1;
+}
+
+void
+side_run(struct side *sd, struct oracle_state *out)
+{
+	side_take(sd, side_go(sd), out);
+}
+
+/* --- comparing ------------------------------------------------------------------------------ */
+
+static const char *const gpr_name[16] = { "rax", "rcx", "rdx", "rbx", "rsp",
+    "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15" };
+
+static bool
+word(const char *what, uint64_t i, uint64_t a, uint64_t b, bool print)
+{
+	if (a != b && print)
+		printf("#     %-8s from %#llx interpreted %#llx translated "
+		    "%#llx\n", what, (unsigned long long)i,
+		    (unsigned long long)a, (unsigned long long)b);
+	return (a == b);
+}
+
+static bool
+bytes(const char *what, unsigned n, const uint8_t *i, const uint8_t *a,
+    const uint8_t *b, unsigned len, bool print)
+{
+	const uint8_t *row[3] = { i, a, b };
+	static const char *const name[3] = { "from", "interpreted",
+	    "translated" };
+	unsigned k, m;
+
+	if (memcmp(a, b, len) == 0)
+		return (true);
+	if (!print)
+		return (false);
+	for (k = 0; k < 3; k++) {
+		printf("#     %s%-4u %-12s", what, n, name[k]);
+		for (m = len; m-- > 0;)
+			printf("%02x%s", row[k][m], m % 8 == 0 ? " " : "");
+		printf("\n");
+	}
+	return (false);
+}
+
+bool
+side_same(const struct oracle_state *in, const struct oracle_state *a,
+    const struct oracle_state *b, bool print)
+{
+	const uint8_t *i = in->os_xstate, *x = a->os_xstate, *y = b->os_xstate;
+	bool same;
+	unsigned n;
+
+	same = word("end", 0, a->os_vector, b->os_vector, print);
+	same &= word("error", 0, a->os_error, b->os_error, print);
+	same &= word("cr2", 0, a->os_cr2, b->os_cr2, print);
+	same &= word("rip", in->os_rip, a->os_rip, b->os_rip, print);
+	same &= word("rflags", in->os_rflags, a->os_rflags, b->os_rflags,
+	    print);
+	for (n = 0; n < 16; n++)
+		same &= word(gpr_name[n], in->os_gpr[n], a->os_gpr[n],
+		    b->os_gpr[n], print);
+	if (same && memcmp(x, y, XSTATE) == 0)
+		return (true);
+	same &= bytes("x87 ", 0, i, x, y, 5, print);
+	if (x[2] & 0x80)
+		same &= bytes("x87 ", 6, i + 6, x + 6, y + 6, 18, print);
+	same &= bytes("mxcsr ", 0, i + 24, x + 24, y + 24, 4, print);
+	for (n = 0; n < 8; n++)
+		same &= bytes("st", n, i + 32 + n * 16, x + 32 + n * 16,
+		    y + 32 + n * 16, 10, print);
+	for (n = 0; n < 16; n++) {
+		same &= bytes("xmm", n, i + 160 + n * 16, x + 160 + n * 16,
+		    y + 160 + n * 16, 16, print);
+		same &= bytes("ymmh", n, i + 576 + n * 16, x + 576 + n * 16,
+		    y + 576 + n * 16, 16, print);
+	}
+	return (same);
+}
+
+bool
+side_same_memory(const struct side *a, const struct side *b, bool all,
+    bool print)
+{
+	uint32_t from = all ? 0 : DATA_GPA;
+	uint32_t len = all ? RAM_SIZE : DATA_SIZE, n;
+	unsigned shown = 0;
+
+	if (a->sd_devices != b->sd_devices) {
+		if (print)
+			printf("#     the device accesses differ\n");
+		return (false);
+	}
+	if (memcmp(a->sd_ram + from, b->sd_ram + from, len) == 0)
+		return (true);
+	for (n = from; n < from + len && print && shown < 8; n += 8)
+		if (!word("", n, get64(a, n), get64(b, n), true))
+			shown++;
+	return (false);
+}
+
+void
+side_disassemble(const uint8_t *code, size_t len, uint64_t addr, bool compat)
+{
+	ZydisDecoder dec;
+	ZydisFormatter fmt;
+	ZydisDecodedInstruction zi;
+	ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
+	char text[160], hex[64];
+	size_t n = 0, k, step;
+
+	ZydisDecoderInit(&dec, compat ? ZYDIS_MACHINE_MODE_LONG_COMPAT_32 :
+	    ZYDIS_MACHINE_MODE_LONG_64, compat ? ZYDIS_STACK_WIDTH_32 :
+	    ZYDIS_STACK_WIDTH_64);
+	ZydisFormatterInit(&fmt, ZYDIS_FORMATTER_STYLE_INTEL);
+	for (; n < len; n += step) {
+		strcpy(text, "?");
+		step = 1;
+		if (ZYAN_SUCCESS(ZydisDecoderDecodeFull(&dec, code + n, len - n,
+		    &zi, ops))) {
+			step = zi.length;
+			ZydisFormatterFormatInstruction(&fmt, &zi, ops,
+			    zi.operand_count_visible, text, sizeof(text),
+			    addr + n, NULL);
+		}
+		for (k = 0; k < step; k++)
+			snprintf(hex + k * 2, sizeof(hex) - k * 2, "%02x",
+			    code[n + k]);
+		printf("#   %8llx  %-30s %s\n", (unsigned long long)(addr + n),
+		    hex, text);
+	}
+}
+
+/* --- for tests/insn/gen.c ------------------------------------------------------------------ */
+
+const struct decode_mode *
+soft_decode_mode(bool compat)
+{
+	static struct decode_mode mode[2];
+
+	if (mode[0].dm_bits == 0) {
+		decode_mode_init(&mode[0], &host, NULL);
+		mode[0].dm_real = false;
+		mode[1] = mode[0];
+		mode[1].dm_bits = 32;
+		mode[0].dm_bits = 64;
+	}
+	return (&mode[compat]);
+}
