@@ -13,21 +13,11 @@
 
 #define ARENA_SIZE	((size_t)64 << 20)
 #define HASH_SIZE	65536
-#define PAGES_SIZE	16384
 /* The most that one block and its page can take. */
 #define ARENA_RESERVE	(sizeof(struct block) + sizeof(struct code_page) * 2 + \
     BLOCK_INSNS * (sizeof(struct insn) + INSN_MAXLEN) + 64)
 /* Writes over code of a page after which all of its blocks go. */
 #define PAGE_PATIENCE	4
-
-/* A page of guest memory that blocks were made from. */
-struct code_page {
-	uint64_t	 p_gpa;
-	uint64_t	 p_granules;	/* bit n: bytes [64n, 64n+64) are code */
-	struct code_page *p_hash;
-	struct block	*p_blocks;	/* by b_page[] */
-	unsigned	 p_overwritten;
-};
 
 struct block_cache *
 block_cache_new(void)
@@ -43,7 +33,7 @@ block_cache_new(void)
 		return (NULL);
 	}
 	bc->bc_hash = calloc(HASH_SIZE, sizeof(struct block *));
-	bc->bc_pages = calloc(PAGES_SIZE, sizeof(struct code_page *));
+	bc->bc_pages = calloc(BLOCK_PAGES, sizeof(struct code_page *));
 	bc->bc_temp = calloc(1, sizeof(struct block) + sizeof(struct insn));
 	if (bc->bc_hash == NULL || bc->bc_pages == NULL ||
 	    bc->bc_temp == NULL) {
@@ -118,16 +108,6 @@ block_hash(uint64_t gpa, unsigned mode)
 	return ((unsigned)(gpa ^ gpa >> 15 ^ mode << 13) & (HASH_SIZE - 1));
 }
 
-static struct code_page **
-code_page_slot(struct block_cache *bc, uint64_t gpa)
-{
-	struct code_page **pp = &bc->bc_pages[gpa >> 12 & (PAGES_SIZE - 1)];
-
-	while (*pp != NULL && (*pp)->p_gpa != gpa)
-		pp = &(*pp)->p_hash;
-	return (pp);
-}
-
 static unsigned
 block_side(const struct block *b, uint64_t page)
 {
@@ -137,7 +117,7 @@ block_side(const struct block *b, uint64_t page)
 static void
 block_unlink_page(struct block_cache *bc, struct block *b, uint64_t page)
 {
-	struct block **bp = &(*code_page_slot(bc, page))->p_blocks;
+	struct block **bp = &(*block_page_slot(bc, page))->p_blocks;
 
 	while (*bp != b)
 		bp = &(*bp)->b_page[block_side(*bp, page)];
@@ -190,15 +170,6 @@ block_covers(const struct block *b, uint64_t page, uint64_t from, uint64_t to)
 	return (start < to && end > from);
 }
 
-static uint64_t
-page_granules(uint64_t gpa, unsigned len)
-{
-	unsigned first = (unsigned)(gpa & PAGE_MASK) / 64;
-	unsigned last = (unsigned)((gpa & PAGE_MASK) + len - 1) / 64;
-
-	return ((UINT64_MAX >> (63 - (last - first))) << first);
-}
-
 void
 block_written(struct cpu *c, uint64_t gpa, unsigned len)
 {
@@ -217,9 +188,9 @@ block_forget(struct cpu *c, uint64_t gpa, unsigned len)
 	uint8_t *host;
 	bool hit = false;
 
-	if ((p = *code_page_slot(bc, page)) == NULL ||
-	    (p->p_granules & page_granules(gpa, len)) == 0)
+	if (!block_is_code(bc, gpa, len))
 		return;
+	p = *block_page_slot(bc, page);
 	for (b = p->p_blocks; b != NULL; b = next) {
 		next = b->b_page[block_side(b, page)];
 		if (block_covers(b, page, gpa, gpa + len)) {
@@ -251,7 +222,7 @@ block_flush(struct cpu *c)
 	uint8_t *host;
 	unsigned n;
 
-	for (n = 0; n < PAGES_SIZE; n++)
+	for (n = 0; n < BLOCK_PAGES; n++)
 		for (p = bc->bc_pages[n]; p != NULL; p = p->p_hash) {
 			flags = vm_page(c->c_vm, &c->c_mmu->m_range, p->p_gpa,
 			    &host);
@@ -260,7 +231,7 @@ block_flush(struct cpu *c)
 				    (unsigned char)~PAGE_CODE);
 		}
 	memset(bc->bc_hash, 0, HASH_SIZE * sizeof(struct block *));
-	memset(bc->bc_pages, 0, PAGES_SIZE * sizeof(struct code_page *));
+	memset(bc->bc_pages, 0, BLOCK_PAGES * sizeof(struct code_page *));
 	bc->bc_used = 0;
 	c->c_block = NULL;
 	block_jumps_flush(c);
@@ -312,14 +283,14 @@ static void
 page_add(struct block_cache *bc, struct block *b, uint64_t gpa, unsigned len)
 {
 	uint64_t page = gpa & ~(uint64_t)PAGE_MASK;
-	struct code_page **pp = code_page_slot(bc, page), *p = *pp;
+	struct code_page **pp = block_page_slot(bc, page), *p = *pp;
 
 	if (p == NULL) {
 		p = *pp = arena_take(bc, sizeof(*p));
 		memset(p, 0, sizeof(*p));
 		p->p_gpa = page;
 	}
-	p->p_granules |= page_granules(gpa, len);
+	p->p_granules |= block_granules(gpa, len);
 	b->b_page[block_side(b, page)] = p->p_blocks;
 	p->p_blocks = b;
 }

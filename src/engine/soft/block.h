@@ -25,6 +25,7 @@
 
 #define BLOCK_INSNS	64
 #define BLOCK_JUMPS	4096
+#define BLOCK_PAGES	16384
 #define NO_PAGE		UINT64_MAX
 
 struct block {
@@ -56,6 +57,15 @@ struct block_jump {
 	uint64_t	 bj_linear;
 	uint64_t	 bj_key;
 	struct block	*bj_block;
+};
+
+/* A page of guest memory that blocks were made from. */
+struct code_page {
+	uint64_t	 p_gpa;
+	uint64_t	 p_granules;	/* bit n: bytes [64n, 64n+64) are code */
+	struct code_page *p_hash;
+	struct block	*p_blocks;	/* by b_page[] */
+	unsigned	 p_overwritten;
 };
 
 struct block_cache {
@@ -95,6 +105,37 @@ static inline struct block_jump *
 block_jump_slot(struct block_cache *bc, uint64_t linear)
 {
 	return (&bc->bc_jump[(linear ^ linear >> 12) & (BLOCK_JUMPS - 1)]);
+}
+
+/* Where the code page that begins at gpa is, or would be, linked to. */
+static inline struct code_page **
+block_page_slot(struct block_cache *bc, uint64_t gpa)
+{
+	struct code_page **pp = &bc->bc_pages[gpa >> 12 & (BLOCK_PAGES - 1)];
+
+	while (*pp != NULL && (*pp)->p_gpa != gpa)
+		pp = &(*pp)->p_hash;
+	return (pp);
+}
+
+/* The granules of [gpa, gpa+len), inside a page. */
+static inline uint64_t
+block_granules(uint64_t gpa, unsigned len)
+{
+	unsigned first = (unsigned)(gpa & 4095) / 64;
+	unsigned last = (unsigned)((gpa & 4095) + len - 1) / 64;
+
+	return ((UINT64_MAX >> (63 - (last - first))) << first);
+}
+
+/* May this VCPU have blocks of [gpa, gpa+len), inside a page? */
+static inline bool
+block_is_code(struct block_cache *bc, uint64_t gpa, unsigned len)
+{
+	const struct code_page *p = *block_page_slot(bc,
+	    gpa & ~(uint64_t)4095);
+
+	return (p != NULL && (p->p_granules & block_granules(gpa, len)) != 0);
 }
 
 #endif
