@@ -82,6 +82,14 @@ $(B)/obj/%.c.o: %.c | deps-ok
 	$(call say,CC,$<)
 	$(Q)$(CC) $(ALLCFLAGS) -MMD -MP -c -o $@ $<
 
+# Translated code calls these without saving vector registers: they use none
+# and call nothing else.
+LIGHT	  := src/engine/soft/tlb.c src/engine/soft/jit/jtlb.c \
+    src/engine/soft/jit/fill.c
+LIGHT_OBJ := $(LIGHT:%=$(B)/obj/%.o)
+$(LIGHT_OBJ): private CFLAGS += -mgeneral-regs-only \
+    -fno-tree-loop-distribute-patterns -fno-stack-protector
+
 $(B)/obj/%.S.o: %.S | deps-ok
 	@mkdir -p $(@D)
 	$(call say,CC,$<)

@@ -8,7 +8,9 @@
 
 #include "engine/soft/block.h"
 #include "engine/soft/cpu.h"
+#include "engine/soft/jit/jit.h"
 #include "engine/soft/mmu.h"
+#include "engine/soft/tlb.h"
 #include "engine/soft/vm.h"
 #include "engine/soft/walk.h"
 
@@ -50,42 +52,6 @@ mmu_denied(struct cpu *c, uint64_t gpa, int access)
 	cpu_leave(c, ENGINE_EXIT_PROTECT, true);
 }
 
-/* Does a breakpoint watch anything in this page? */
-static bool
-mmu_watched(const struct mmu *m, uint64_t page)
-{
-	unsigned n;
-
-	for (n = 0; n < m->m_nwatch; n++)
-		if (m->m_watch[n][0] < page + PAGE_SIZE &&
-		    m->m_watch[n][1] > page)
-			return (true);
-	return (false);
-}
-
-/* Sets the tags that the entry may have, from its rights and the page's. */
-static void
-tlb_tags(struct cpu *c, struct tlb_entry *e, atomic_uchar *flags)
-{
-	uint64_t tag = e->te_page | c->c_tlb_gen;
-	unsigned f = atomic_load_explicit(flags, memory_order_relaxed);
-	unsigned rights = e->te_rights & ~(f >> 4);
-
-	e->te_read = e->te_write = e->te_exec = 0;
-	if (rights & ENGINE_EXEC)
-		e->te_exec = tag;
-	if (c->c_mmu->m_nwatch != 0 && mmu_watched(c->c_mmu, e->te_page))
-		return;
-	if (rights & ENGINE_READ)
-		e->te_read = tag;
-	if (rights & ENGINE_WRITE && (f & PAGE_CODE) == 0) {
-		if ((f & PAGE_WMAP) == 0)
-			f = atomic_fetch_or(flags, PAGE_WMAP);
-		if ((f & PAGE_CODE) == 0)
-			e->te_write = tag;
-	}
-}
-
 void
 mmu_translate(struct cpu *c, enum mmu_class class, uint64_t linear,
     int access, struct mmu_target *t)
@@ -108,31 +74,9 @@ mmu_translate(struct cpu *c, enum mmu_class class, uint64_t linear,
 	e = tlb_slot(m->m_tlb[class], linear);
 	if (e->te_page != (linear & ~(uint64_t)PAGE_MASK) ||
 	    (e->te_rights & need) == 0 ||
-	    !(e->te_context == m->m_context ||
-	    (e->te_global != 0 && e->te_global == m->m_global))) {
+	    !tlb_current(m, e)) {
 		walk_page(c, class, linear, need, &w);
-		e->te_page = linear & ~(uint64_t)PAGE_MASK;
-		e->te_gpa = w.w_gpa & ~(uint64_t)PAGE_MASK;
-		e->te_rights = w.w_rights;
-		e->te_context = m->m_context;
-		e->te_global = w.w_global ? m->m_global : 0;
-		e->te_read = e->te_write = e->te_exec = 0;
-		if (w.w_large) {
-			/* a 4 MiB page is two regions of 2 MiB */
-			uint64_t r = linear >> 21;
-
-			if (c->c_paging == PAGING_32) {
-				m->m_large[0][((r ^ 1) % MMU_REGIONS) / 64] |=
-				    1ul << ((r ^ 1) % 64);
-			} else if (w.w_large == 2) {
-				r = linear >> 30;
-				m->m_large[1][(r % MMU_REGIONS) / 64] |=
-				    1ul << (r % 64);
-			}
-			r = linear >> 21;
-			m->m_large[0][(r % MMU_REGIONS) / 64] |=
-			    1ul << (r % 64);
-		}
+		tlb_enter(c, e, linear, &w);
 	}
 
 	t->t_gpa = e->te_gpa | (linear & PAGE_MASK);
@@ -148,13 +92,14 @@ mmu_translate(struct cpu *c, enum mmu_class class, uint64_t linear,
 	t->t_host = host;
 	t->t_code = (f & PAGE_CODE) != 0;
 	e->te_addend = (uint64_t)(uintptr_t)host - linear;
-	tlb_tags(c, e, flags);
+	tlb_tags(c, class, e, flags);
 }
 
 /* --- flushing ------------------------------------------------------------------ */
 
-void
-mmu_retag(struct cpu *c)
+/* All tags are of the past. */
+static void
+mmu_generation(struct cpu *c)
 {
 	struct mmu *m = c->c_mmu;
 	unsigned n, k;
@@ -171,6 +116,14 @@ mmu_retag(struct cpu *c)
 	block_jumps_flush(c);
 }
 
+void
+mmu_retag(struct cpu *c)
+{
+	if (c->c_jit != NULL)
+		jtlb_flush(c, true);
+	mmu_generation(c);
+}
+
 static unsigned
 mmu_pcid(const struct cpu *c)
 {
@@ -185,8 +138,12 @@ mmu_switch(struct cpu *c)
 
 	if (*context == 0)
 		*context = ++m->m_counter;
+	if (*context == m->m_context)
+		return;		/* the same, and nothing of it was flushed */
 	m->m_context = *context;
-	mmu_retag(c);
+	if (c->c_jit != NULL)
+		jtlb_flush(c, false);
+	mmu_generation(c);
 }
 
 void
@@ -217,6 +174,8 @@ mmu_flush_all(struct cpu *c)
 	if (++m->m_global == 0)
 		m->m_global = 1;
 	memset(m->m_large, 0, sizeof(m->m_large));
+	if (c->c_jit != NULL)
+		jtlb_flush(c, true);
 	mmu_flush_pcids(c);
 }
 
@@ -241,6 +200,8 @@ mmu_flush_page(struct cpu *c, uint64_t linear)
 			e->te_rights = 0;
 		}
 	}
+	if (c->c_jit != NULL)
+		jtlb_forget(c, linear);
 	block_jumps_flush(c);
 }
 
@@ -265,6 +226,8 @@ mmu_code_page(struct cpu *c, uint64_t gpa)
 		for (n = 0; n < TLB_SIZE; n++)
 			if (m->m_tlb[k][n].te_gpa == gpa)
 				m->m_tlb[k][n].te_write = 0;
+	if (c->c_jit != NULL)
+		jtlb_forget_write(c, host);
 	vm_flush_others(c);
 }
 

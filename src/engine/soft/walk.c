@@ -14,15 +14,6 @@
 #include "engine/soft/vm.h"
 #include "engine/soft/walk.h"
 
-#define PTE_P		0x001u
-#define PTE_W		0x002u
-#define PTE_U		0x004u
-#define PTE_A		0x020u
-#define PTE_D		0x040u
-#define PTE_PS		0x080u
-#define PTE_G		0x100u
-#define PTE_NX		0x8000000000000000u
-
 /* Page-fault error code (4.7) */
 #define PF_P		0x01u
 #define PF_W		0x02u
@@ -30,7 +21,6 @@
 #define PF_RSVD		0x08u
 #define PF_I		0x10u
 
-typedef uint64_t __attribute__((may_alias)) pte64;
 typedef uint32_t __attribute__((may_alias)) pte32;
 
 /* One entry on the way: where it is and what it held. */

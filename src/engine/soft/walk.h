@@ -9,6 +9,18 @@
 
 #include "engine/soft/mmu.h"
 
+/* Bits of the tables' entries (SDM vol. 3A, tables 4-14 to 4-20). */
+#define PTE_P		0x001u
+#define PTE_W		0x002u
+#define PTE_U		0x004u
+#define PTE_A		0x020u
+#define PTE_D		0x040u
+#define PTE_PS		0x080u
+#define PTE_G		0x100u
+#define PTE_NX		0x8000000000000000u
+
+typedef uint64_t __attribute__((may_alias)) pte64;
+
 struct walk {
 	uint64_t	w_gpa;
 	uint8_t		w_rights;	/* ENGINE_* that need no walk again */

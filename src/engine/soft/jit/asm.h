@@ -93,6 +93,9 @@
  * 0 are empty (like index 1 of the tables: see jit.h, THE TLB). */
 #define JT_SLOTS	(JC_HOST + JT_SIZE)
 #define JT_SLOT_COUNT	4096
-#define JIT_AREA_SIZE	(JT_SLOTS + JT_SLOT_COUNT * 16)
+/* What is filled in all of these: struct jtlb (jtlb.c). */
+#define JT_LOGS		(JT_SLOTS + JT_SLOT_COUNT * 16)
+#define JT_LOGS_SIZE	0x200000
+#define JIT_AREA_SIZE	(JT_LOGS + JT_LOGS_SIZE)
 
 #endif

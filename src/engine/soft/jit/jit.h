@@ -99,6 +99,7 @@
 #define JM_GS		0x0200	/* 32-bit: the same for GS */
 #define JM_XM		0x0400	/* CR4.OSXMMEXCPT */
 #define JM_NONE		0x8000
+#define JM_MAX		0x1000		/* all others together are below */
 
 /* Options (--engine soft,...), for tests and for finding bugs. */
 struct jit_options {
@@ -225,10 +226,17 @@ void	jit_returns_reset(struct cpu *);
 
 /* --- the TLB and the jump cache of translated code (jtlb.c) --------------------- */
 
+/* What is written down about them starts out empty: for jit_new(). */
+void	jtlb_init(struct cpu *);
 /* mmu.c gave e new tags (or took them away) under class. */
 void	jtlb_set(struct cpu *, unsigned class, const struct tlb_entry *e);
-/* No entry of this linear page in any class. */
+/* No entry of this linear page in any class, nor in the jump cache; links
+ * across pages and return stacks that may involve it go. */
 void	jtlb_forget(struct cpu *, uint64_t linear);
+/* Links across pages lead out of or into this page: jtlb_forget() has to know. */
+void	jtlb_linked(struct cpu *, uint64_t linear);
+/* A trace's slot gets its two quads (asm.h: JT_SLOTS); any loss empties all. */
+void	jtlb_slot(struct cpu *, unsigned slot, uint64_t neg, uint64_t addend);
 /* No write entry leads to this host page any more. */
 void	jtlb_forget_write(struct cpu *, const uint8_t *host);
 /* Mappings changed: entries that are not global, or all; with them the jump
@@ -237,6 +245,12 @@ void	jtlb_flush(struct cpu *, bool global);
 /* A jump cache entry; global: it outlives jtlb_flush(c, false). */
 void	jc_set(struct cpu *, uint64_t linear, const struct tblock *,
 	    bool global);
+/*
+ * For the SLOW thunk: the host's address of [linear, linear + size) after all
+ * checks of the access (what is size | ENGINE_* << 8), with the tables filled;
+ * NULL when the interpreter has to do it. Raises nothing. Light (fill.c).
+ */
+uint8_t	*jit_fill(struct cpu *, uint64_t linear, unsigned what);
 /* No entry leads to t any more. */
 void	jc_forget(struct cpu *, const struct tblock *);
 

@@ -1,0 +1,157 @@
+/*
+ * What the inline checks of translated code did not find in its TLB: from
+ * mmu.h's TLB or from a walk of 4-level paging that raises nothing (SDM vol.
+ * 3A 4.5). Whatever is out of the ordinary is the interpreter's: it executes
+ * the instruction again, with all its faults and exits.
+ *
+ * Light (jit.h). The VCPU's thread.
+ */
+#include <stdatomic.h>
+#include <stddef.h>
+
+#include "engine/soft/block.h"
+#include "engine/soft/cpu.h"
+#include "engine/soft/jit/jit.h"
+#include "engine/soft/mmu.h"
+#include "engine/soft/tlb.h"
+#include "engine/soft/vm.h"
+#include "engine/soft/walk.h"
+
+/* An entry of the tables whose A or D bit has to be set. */
+struct step {
+	pte64		*s_pte;
+	atomic_uchar	*s_flags;
+	uint64_t	 s_old, s_mark;
+};
+
+/* walk_page() for the ordinary case; false: it is for walk_page(). */
+static bool
+probe(struct cpu *c, enum mmu_class class, uint64_t linear, unsigned need,
+    struct walk *w)
+{
+	uint64_t address = (UINT64_C(1) << c->c_maxphyaddr) - PAGE_SIZE;
+	uint64_t reserved = 0x000ffffffffff000u & ~address;
+	uint64_t pte, table = c->c_cr3 & address, all = PTE_U | PTE_W, offset;
+	uint64_t nx = 0;
+	struct step steps[4], *s = steps;
+	atomic_uchar *flags;
+	unsigned shift;
+	uint8_t *host;
+	bool user = class == MMU_USER;
+
+	if ((c->c_efer & EFER_NXE) == 0)
+		reserved |= PTE_NX;
+	for (shift = 39;; shift -= 9) {
+		flags = vm_page(c->c_vm, &c->c_mmu->m_range,
+		    table | ((linear >> shift & 0x1ff) << 3), &host);
+		if (flags == NULL || *flags & PAGE_DENY(ENGINE_READ))
+			return (false);
+		pte = __atomic_load_n((pte64 *)(void *)host,
+		    __ATOMIC_RELAXED);
+		if ((pte & PTE_P) == 0 || pte & reserved)
+			return (false);
+		all &= pte;
+		nx |= pte;
+		s->s_mark = PTE_A;
+		if (shift == 12 || pte & PTE_PS) {
+			if (need == ENGINE_WRITE)
+				s->s_mark |= PTE_D;
+		}
+		if (s->s_mark & ~pte) {
+			s->s_pte = (pte64 *)(void *)host;
+			s->s_flags = flags;
+			s->s_old = pte;
+			s++;
+		}
+		offset = (UINT64_C(1) << shift) - 1;
+		if (shift == 12)
+			break;
+		if (pte & PTE_PS) {
+			/* bit 12 is PAT; 13 and up are reserved (4.5.4) */
+			if (shift == 39 || pte & address & offset & ~0x1fffu)
+				return (false);
+			break;
+		}
+		table = pte & address;
+	}
+	w->w_gpa = (pte & address & ~offset) | (linear & offset);
+	w->w_large = (uint8_t)((shift - 12) / 9);
+	w->w_global = pte & PTE_G && c->c_cr4 & CR4_PGE;
+
+	/* 4.6, as walk_page() has it */
+	w->w_rights = 0;
+	if (user ? (all & PTE_U) != 0 :
+	    !(class == MMU_SMAP && (all & PTE_U) != 0)) {
+		w->w_rights = ENGINE_READ;
+		if (all & PTE_W || (!user && (c->c_cr0 & CR0_WP) == 0))
+			w->w_rights |= ENGINE_WRITE;
+	}
+	if ((nx & PTE_NX) == 0 && (user ? (all & PTE_U) != 0 :
+	    !(c->c_cr4 & CR4_SMEP && (all & PTE_U) != 0)))
+		w->w_rights |= ENGINE_EXEC;
+	if ((w->w_rights & need) == 0)
+		return (false);
+
+	while (s-- > steps) {
+		if (*s->s_flags & (PAGE_CODE | PAGE_DENY(ENGINE_WRITE)) ||
+		    !__atomic_compare_exchange_n(s->s_pte, &s->s_old,
+		    s->s_old | s->s_mark, false, __ATOMIC_SEQ_CST,
+		    __ATOMIC_SEQ_CST))
+			return (false);
+	}
+	/* a clean page must be walked again for its first write */
+	if ((pte & PTE_D) == 0 && need != ENGINE_WRITE)
+		w->w_rights &= (uint8_t)~ENGINE_WRITE;
+	return (true);
+}
+
+uint8_t *
+jit_fill(struct cpu *c, uint64_t linear, unsigned what)
+{
+	struct mmu *m = c->c_mmu;
+	unsigned size = what & 0xff, access = what >> 8, need, f;
+	enum mmu_class class = m->m_class;
+	struct tlb_entry *e;
+	atomic_uchar *flags;
+	struct walk w;
+	uint8_t *host;
+
+	if ((linear & PAGE_MASK) + size > PAGE_SIZE)
+		return (NULL);
+	if (!c->c_long)
+		linear = (uint32_t)linear;
+	else if (!cpu_canonical(linear))
+		return (NULL);
+	need = access & ENGINE_WRITE ? ENGINE_WRITE : ENGINE_READ;
+	e = tlb_slot(m->m_tlb[class], linear);
+	if (e->te_page != (linear & ~(uint64_t)PAGE_MASK) ||
+	    (e->te_rights & need) == 0 || !tlb_current(m, e)) {
+		if (c->c_paging != PAGING_4LEVEL ||
+		    !probe(c, class, linear, need, &w))
+			return (NULL);
+		tlb_enter(c, e, linear, &w);
+	}
+	flags = vm_page(c->c_vm, &m->m_range,
+	    e->te_gpa | (linear & PAGE_MASK), &host);
+	if (flags == NULL)
+		return (NULL);
+	f = atomic_load_explicit(flags, memory_order_relaxed);
+	if (f & PAGE_DENY(access))
+		return (NULL);
+	e->te_addend = (uint64_t)(uintptr_t)host - linear;
+	tlb_tags(c, class, e, flags);
+	if (access & ENGINE_READ && e->te_read == 0)
+		return (NULL);
+	if (access & ENGINE_WRITE && e->te_write == 0) {
+		/* beside this VCPU's code, and there is no other's */
+		if (m->m_nwatch != 0 || !vm_alone(c->c_vm) ||
+		    block_is_code(c->c_blocks, e->te_gpa |
+		    (linear & PAGE_MASK), size))
+			return (NULL);
+	}
+	if (access & ENGINE_WRITE)
+		c->c_jit->j_stats.js_fill_write++;
+	else
+		c->c_jit->j_stats.js_fill_read++;
+	return (host);
+}

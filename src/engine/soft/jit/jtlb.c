@@ -1,0 +1,331 @@
+/*
+ * The TLB and the jump cache of translated code (jit.h): filling them, and
+ * taking entries away when what they say stops being true.
+ *
+ * 1. What is in a table is in a log: of entries that outlive a change of CR3
+ *    (global) or of those that do not. A flush walks a log, so it costs what
+ *    was filled since the last, not what the tables could hold.
+ * 2. An index is in a log at most once (a bit says so), so logs cannot
+ *    overflow; it may be in both, and what it holds may be gone already.
+ *    Either only makes a flush take away more than it has to.
+ * 3. An entry that is here may be gone from mmu.h's TLB, which is smaller; one
+ *    that must not be used any more is in neither.
+ *
+ * Light: built without vector registers, calls nothing but link.c's undoing of
+ * links. The VCPU's thread.
+ */
+#include "engine/soft/cpu.h"
+#include "engine/soft/jit/jit.h"
+#include "engine/soft/mmu.h"
+
+#define JT_ENTRIES	0x10000u	/* of a table */
+#define JT_NEGW_AT	JT_ENTRIES	/* from NEGR's entry, in quads */
+#define JT_HOST_AT	(JT_ENTRIES * 2)
+#define JT_INDEXES	(JT_CLASSES * JT_ENTRIES)
+#define JC_FILTER	16384u		/* bits */
+
+_Static_assert(JT_ENTRIES * 8 == JT_SIZE, "tables");
+_Static_assert(JT_CLASSES == MMU_SLOW, "the class that is never filled");
+
+struct jtlb {
+	/* [0] not global, [1] global */
+	struct jtlb_log {
+		uint32_t l_count;
+		uint32_t l_index[JT_INDEXES];	/* class << 16 | index */
+		uint64_t l_bits[JT_INDEXES / 64];
+		uint32_t l_jumps;
+		uint16_t l_jump[JT_ENTRIES];
+		uint64_t l_jump_bits[JT_ENTRIES / 64];
+		/* pages that the jumps lead to, hashed */
+		uint64_t l_pages[JC_FILTER / 64];
+	} log[2];
+	uint64_t linked[JC_FILTER / 64];	/* pages of links, hashed */
+	uint32_t nslots;
+	uint16_t slot[JT_SLOT_COUNT];
+	uint64_t slot_bits[JT_SLOT_COUNT / 64];
+};
+_Static_assert(sizeof(struct jtlb) <= JT_LOGS_SIZE, "logs");
+
+static inline struct jtlb *
+jtlb(struct cpu *c)
+{
+	return ((struct jtlb *)(void *)((char *)c + JT_LOGS));
+}
+
+static inline uint64_t *
+table(struct cpu *c, size_t offset)
+{
+	return ((uint64_t *)(void *)((char *)c + offset));
+}
+
+/* The NEGR entry of class << 16 | index. */
+static inline uint64_t *
+entry(struct cpu *c, uint32_t index)
+{
+	return (table(c, JT_NEGR(index >> 16)) + (index & (JT_ENTRIES - 1)));
+}
+
+/* What no address of this index can match, nor one that wraps at its end. */
+static inline uint64_t
+nothing(uint32_t index)
+{
+	index &= JT_ENTRIES - 1;
+	if (__builtin_expect(index == 0 || index == JT_ENTRIES - 1, 0))
+		return (-((uint64_t)(index ^ 0x8000) << 12));
+	return (0);
+}
+
+/* The same of the jump cache, whose keys have the mode added. */
+static inline uint64_t
+nowhere(uint32_t index)
+{
+	if (__builtin_expect(index >= JT_ENTRIES - JM_MAX, 0))
+		return (-(uint64_t)(index ^ 0x8000));
+	return (0);
+}
+
+/* Sets bit n; was it clear? */
+static inline bool
+mark(uint64_t *bits, uint32_t n)
+{
+	uint64_t bit = UINT64_C(1) << (n % 64), old = bits[n / 64];
+
+	bits[n / 64] = old | bit;
+	return ((old & bit) == 0);
+}
+
+static inline uint32_t
+page_hash(uint64_t linear)
+{
+	return ((uint32_t)(linear >> 12 ^ linear >> 26) & (JC_FILTER - 1));
+}
+
+static inline bool
+page_marked(const uint64_t *bits, uint64_t linear)
+{
+	return (bits[page_hash(linear) / 64] >> (page_hash(linear) % 64) & 1);
+}
+
+static void
+clear(uint64_t *q, size_t n)
+{
+	__asm__ volatile("rep stosq" : "+D" (q), "+c" (n) : "a" (0)
+	    : "memory");
+}
+
+void
+jtlb_init(struct cpu *c)
+{
+	uint32_t n;
+
+	for (n = 0; n < JT_INDEXES; n += JT_ENTRIES) {
+		entry(c, n)[0] = entry(c, n)[JT_NEGW_AT] = nothing(n);
+		entry(c, n + JT_ENTRIES - 1)[0] =
+		    entry(c, n + JT_ENTRIES - 1)[JT_NEGW_AT] =
+		    nothing(n + JT_ENTRIES - 1);
+	}
+	for (n = JT_ENTRIES - JM_MAX; n < JT_ENTRIES; n++)
+		table(c, JC_KEY)[n] = nowhere(n);
+}
+
+/* --- slots of traces -------------------------------------------------------------- */
+
+void
+jtlb_slot(struct cpu *c, unsigned slot, uint64_t neg, uint64_t addend)
+{
+	struct jtlb *j = jtlb(c);
+	uint64_t *q = table(c, JT_SLOTS) + slot * 2;
+
+	q[0] = neg;
+	q[1] = addend;
+	if (mark(j->slot_bits, slot))
+		j->slot[j->nslots++] = (uint16_t)slot;
+}
+
+static void
+slots_flush(struct cpu *c)
+{
+	struct jtlb *j = jtlb(c);
+	uint64_t *q;
+	uint32_t n;
+
+	for (n = 0; n < j->nslots; n++) {
+		q = table(c, JT_SLOTS) + j->slot[n] * 2;
+		q[0] = q[1] = 0;
+		j->slot_bits[j->slot[n] / 64] = 0;
+	}
+	j->nslots = 0;
+}
+
+/* --- entries ------------------------------------------------------------------------ */
+
+static void
+log_flush(struct cpu *c, struct jtlb_log *l)
+{
+	uint32_t n, index;
+	uint64_t *e;
+
+	for (n = 0; n < l->l_count; n++) {
+		index = l->l_index[n];
+		e = entry(c, index);
+		e[0] = e[JT_NEGW_AT] = nothing(index);
+		l->l_bits[index / 64] = 0;
+	}
+	l->l_count = 0;
+}
+
+void
+jtlb_set(struct cpu *c, unsigned class, const struct tlb_entry *te)
+{
+	struct jtlb *j = jtlb(c);
+	uint64_t page = te->te_page, *e;
+	uint32_t index = class << 16 | (page >> 12 & (JT_ENTRIES - 1));
+	struct jtlb_log *l = &j->log[te->te_global != 0];
+	unsigned limit = c->c_jit->j_opt.jo_tlb;
+
+	e = entry(c, index);
+	if ((te->te_read | te->te_write) == 0) {
+		if (e[0] == -page)
+			e[0] = nothing(index);
+		if (e[JT_NEGW_AT] == -page)
+			e[JT_NEGW_AT] = nothing(index);
+		return;
+	}
+	if (__builtin_expect(limit != 0, 0) &&
+	    j->log[0].l_count + j->log[1].l_count >= limit) {
+		log_flush(c, &j->log[0]);
+		log_flush(c, &j->log[1]);
+		slots_flush(c);
+	}
+	e[0] = te->te_read != 0 ? -page : nothing(index);
+	e[JT_NEGW_AT] = te->te_write != 0 ? -page : nothing(index);
+	e[JT_HOST_AT] = page + te->te_addend;
+	if (mark(l->l_bits, index))
+		l->l_index[l->l_count++] = index;
+}
+
+void
+jtlb_forget_write(struct cpu *c, const uint8_t *host)
+{
+	struct jtlb *j = jtlb(c);
+	uint64_t page = (uintptr_t)host & ~(uint64_t)PAGE_MASK, *e;
+	const struct jtlb_log *l;
+	uint32_t n;
+
+	for (l = j->log; l < j->log + 2; l++)
+		for (n = 0; n < l->l_count; n++) {
+			e = entry(c, l->l_index[n]);
+			if (e[JT_HOST_AT] == page)
+				e[JT_NEGW_AT] = nothing(l->l_index[n]);
+		}
+	slots_flush(c);
+}
+
+/* --- the jump cache ------------------------------------------------------------------- */
+
+void
+jc_set(struct cpu *c, uint64_t linear, const struct tblock *t, bool global)
+{
+	struct jtlb_log *l = &jtlb(c)->log[global];
+	uint32_t index = linear & (JT_ENTRIES - 1);
+
+	table(c, JC_KEY)[index] = -(linear + t->t_mode);
+	table(c, JC_HOST)[index] =
+	    (uintptr_t)CODE_RX(c->c_jit, t->t_code);
+	mark(l->l_pages, page_hash(linear));
+	/* one that straddles two pages hangs on the second, too */
+	if (t->t_block->b_gpa2 != NO_PAGE)
+		mark(l->l_pages, page_hash(linear + PAGE_SIZE));
+	if (mark(l->l_jump_bits, index))
+		l->l_jump[l->l_jumps++] = (uint16_t)index;
+	c->c_jit->j_stats.js_jc_fill++;
+}
+
+void
+jc_forget(struct cpu *c, const struct tblock *t)
+{
+	uintptr_t host = (uintptr_t)CODE_RX(c->c_jit, t->t_code);
+	uint32_t index = t->t_block->b_gpa & PAGE_MASK;
+
+	for (; index < JT_ENTRIES; index += PAGE_SIZE)
+		if (table(c, JC_HOST)[index] == host) {
+			table(c, JC_KEY)[index] = nowhere(index);
+			table(c, JC_HOST)[index] = 0;
+		}
+}
+
+static void
+jumps_flush(struct cpu *c, struct jtlb_log *l)
+{
+	uint32_t n, index;
+
+	if (l->l_jumps == 0)
+		return;
+	for (n = 0; n < l->l_jumps; n++) {
+		index = l->l_jump[n];
+		table(c, JC_KEY)[index] = nowhere(index);
+		l->l_jump_bits[index / 64] = 0;
+	}
+	l->l_jumps = 0;
+	clear(l->l_pages, JC_FILTER / 64);
+}
+
+/* Jumps to [from, to) go. Their keys are of any mode. */
+static void
+jumps_forget(struct cpu *c, uint64_t from, uint64_t to)
+{
+	uint64_t *key = table(c, JC_KEY), linear;
+
+	for (linear = from; linear < to; linear++) {
+		uint32_t index = linear & (JT_ENTRIES - 1);
+
+		if (-key[index] - linear < JM_MAX)
+			key[index] = nowhere(index);
+	}
+}
+
+/* --- losses ------------------------------------------------------------------------------ */
+
+void
+jtlb_linked(struct cpu *c, uint64_t linear)
+{
+	mark(jtlb(c)->linked, page_hash(linear));
+}
+
+void
+jtlb_forget(struct cpu *c, uint64_t linear)
+{
+	struct jtlb *j = jtlb(c);
+	uint64_t page = linear & ~(uint64_t)PAGE_MASK, *e;
+	uint32_t index = page >> 12 & (JT_ENTRIES - 1);
+
+	for (; index < JT_INDEXES; index += JT_ENTRIES) {
+		e = entry(c, index);
+		if (e[0] == -page)
+			e[0] = nothing(index);
+		if (e[JT_NEGW_AT] == -page)
+			e[JT_NEGW_AT] = nothing(index);
+	}
+	slots_flush(c);
+	if (page_marked(j->log[0].l_pages, page) ||
+	    page_marked(j->log[1].l_pages, page))
+		jumps_forget(c, page - INSN_MAXLEN + 1, page + PAGE_SIZE);
+	if (page_marked(j->linked, page))
+		clear(j->linked, JC_FILTER / 64);
+}
+
+void
+jtlb_flush(struct cpu *c, bool global)
+{
+	struct jtlb *j = jtlb(c);
+
+	log_flush(c, &j->log[0]);
+	jumps_flush(c, &j->log[0]);
+	if (global) {
+		log_flush(c, &j->log[1]);
+		jumps_flush(c, &j->log[1]);
+		clear(j->linked, JC_FILTER / 64);
+	}
+	slots_flush(c);
+	c->c_jit->j_stats.js_tlb_flush++;
+}
