@@ -230,6 +230,7 @@ struct cpu {
 	uint32_t	 c_x87_live, c_avx;
 	void		*c_helper[10];
 	int64_t		 c_jtsc;
+	uint64_t	 c_masks[2];	/* [I] ~0xfff and 0xfff: jit_new() */
 	struct jit	*c_jit;
 	struct fpu	 c_fpu;
 

@@ -24,6 +24,8 @@
 #define C_AVX		0x108	/* long: FPU_* of fpu.h, what the host has */
 #define C_HELPER	0x110	/* HELPER_* pointers */
 #define C_JTSC		0x160	/* c_tsc_offset again, for RDTSC */
+#define C_MASKS		0x168	/* two quads for PEXT: the page's bits of an
+				   address, the offset's */
 /* struct fpu */
 #define C_FX		0x180	/* FXSAVE image */
 #define C_YMM		0x380	/* 16 of 32 bytes */

@@ -23,6 +23,7 @@ AT(c_x87_live, C_X87_LIVE);
 AT(c_avx, C_AVX);
 AT(c_helper, C_HELPER);
 AT(c_jtsc, C_JTSC);
+AT(c_masks, C_MASKS);
 AT(c_fpu.f_fx, C_FX);
 AT(c_fpu.f_ymm, C_YMM);
 AT(c_fpu.f_mxcsr, C_MXCSR);
