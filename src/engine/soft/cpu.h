@@ -233,6 +233,7 @@ struct cpu {
 	uint64_t	 c_masks[2];	/* [I] ~0xfff and 0xfff: jit_new() */
 	struct jit	*c_jit;
 	struct fpu	 c_fpu;
+	uint64_t	 c_target, c_countdown;
 
 	/* mode, derived */
 	uint8_t		 c_cpl;

@@ -35,6 +35,10 @@
 #define C_LAST_IP	0x598
 #define C_LAST_EA	0x5a0
 #define C_LAST_OP	0x5a8
+/* and again of struct cpu */
+#define C_TARGET	0x5c0	/* of an indirect call, while its stack write
+				   is checked */
+#define C_COUNTDOWN	0x5c8	/* jo_exits: polls until one leaves */
 
 /* C functions that thunks call: void *c_helper[10] */
 #define HELPER_FILL	0
@@ -58,8 +62,9 @@
  * LINK	  In an exit stub: call LINK; .long link (arena offset). Leaves; the
  *	  link is made.
  * POLL	  In a cold stub: call POLL; .byte k. Leaves with RIP on instruction k.
- * MISS	  call MISS; .byte k. The jump cache does not have T1. Leaves, or goes
- *	  to the target. k: the branch (it may have to fault).
+ * MISS	  In a cold stub: call MISS; .byte k. The jump cache does not have T1.
+ *	  Leaves, or goes to the target. k: the branch, which jit_miss() looks at
+ *	  (it may have to fault), or the number of instructions: no branch.
  * X87	  Loads the x87 state; everything else is kept.
  */
 #define THUNK_SLOW	0

@@ -39,9 +39,12 @@
  * jumps to t_indirect. So every cycle of guest code passes a poll.
  *
  * LINKS. A direct branch within a page is patched to its target's translation.
- * Across pages the same, if both are supervisor code on global pages; else by
- * a probe of the jump cache. A translation that dies (its bytes were written)
- * has its incoming links patched back to their exit stubs.
+ * Across pages the same, if it is supervisor code and the target's page global;
+ * else it is patched to a probe of the jump cache, as is a branch to an
+ * instruction that straddles pages. User code has no links across pages, but
+ * the probe at once. A translation that dies (its bytes were written) has its
+ * incoming links patched back to their exit stubs; its own stay, as returns may
+ * still come to it.
  *
  * THE JUMP CACHE: linear address and mode to translation, tables JC_KEY and
  * JC_HOST indexed by the low 16 bits of the linear address:
@@ -49,7 +52,7 @@
  * A hit is key + T1 + jmode == 0, computed without flags. jmode is less than
  * 65536, so no other address of the same index can match.
  *
- * RETURN STACKS. A call pushes -(guest return address) and calls its target on
+ * RETURN STACKS. A call pushes ~(guest return address) and calls its target on
  * the host stack; a return that finds its address there is a host RET, so that
  * the host predicts it. There is one such stack an access class (user, super,
  * smap), so that no frame is ever met in another mode: a stack whose
@@ -138,8 +141,13 @@ struct jit_link {
 					   32-bit code the sum wraps at 4 GiB */
 	uint8_t		 l_entry;	/* LINK_BODY or LINK_POLL */
 	bool		 l_cross;	/* to another page: see LINKS */
+	bool		 l_probe;	/* behind the exit stub there is a probe
+					   of the jump cache */
+	/* a linked l_cross one: in j_cross */
+	struct jit_link	*l_xnext, **l_xprev;
 };
 enum { LINK_BODY, LINK_POLL };
+#define LINK_STUB_SIZE	9		/* call LINK; .long link */
 
 #define NO_VA		UINT64_MAX
 
@@ -183,6 +191,7 @@ struct jit {
 	uint8_t		 j_rs_class;
 	uint16_t	 j_rs_mode[JT_CLASSES];	/* c_jmode of their frames */
 	uint32_t	 j_flushes;
+	struct jit_link	*j_cross;	/* linked across pages */
 	struct lockstep	*j_lockstep;	/* NULL: not jo_lockstep */
 	struct jit_stats {
 		uint64_t js_translated, js_insns, js_bytes, js_flushes,
@@ -279,11 +288,19 @@ struct tblock *jit_find(struct cpu *, uintptr_t rip, unsigned *insn);
 /* Linear address of instruction k of t, as c_rip wants it. */
 uint64_t jit_rip(const struct cpu *, const struct tblock *, unsigned k);
 
-/* link.c: patches l to go to t / back to its stub; all links into t. */
+/* link.c: where l leads in l_from at work; patches l to go to t, if it may, or
+ * to its probe (after block_find() of that address; may raise the fault of a
+ * fetch there) / back to its stub; all links into t. */
+uint64_t jit_link_linear(const struct cpu *, const struct jit_link *);
 void	jit_link(struct cpu *, struct jit_link *, struct tblock *t);
 void	jit_unlink(struct cpu *, struct jit_link *);
 void	jit_unlink_incoming(struct cpu *, struct tblock *);
 void	jit_unlink_cross(struct cpu *);		/* every l_cross link */
+/* MISS at instruction k of t, with the guest's state in c: sets c_rip to target
+ * and says true; or puts back what the branch had done and says false: the
+ * interpreter is to execute it. */
+bool	jit_miss(struct cpu *, const struct tblock *t, unsigned k,
+	    uint64_t target);
 
 /* Enters t at t_body and comes back when it is left, for whatever reason, with
  * the guest's state in c; or leaves by siglongjmp(c_jmp) (jit.c). */

@@ -310,8 +310,10 @@ jtlb_forget(struct cpu *c, uint64_t linear)
 	if (page_marked(j->log[0].l_pages, page) ||
 	    page_marked(j->log[1].l_pages, page))
 		jumps_forget(c, page - INSN_MAXLEN + 1, page + PAGE_SIZE);
-	if (page_marked(j->linked, page))
+	if (page_marked(j->linked, page)) {
+		jit_unlink_cross(c);
 		clear(j->linked, JC_FILTER / 64);
+	}
 }
 
 void
@@ -324,6 +326,7 @@ jtlb_flush(struct cpu *c, bool global)
 	if (global) {
 		log_flush(c, &j->log[1]);
 		jumps_flush(c, &j->log[1]);
+		jit_unlink_cross(c);
 		clear(j->linked, JC_FILTER / 64);
 	}
 	slots_flush(c);

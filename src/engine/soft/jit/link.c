@@ -1,0 +1,158 @@
+/*
+ * Links between translations, and what branches need from C (jit.h: LINKS).
+ *
+ * 1. A link's site is a rel32 that leads to one of three places: its exit stub
+ *    (l_to NULL), its target, or for good the probe behind its stub (l_to NULL
+ *    as well; whatever changes, the probe finds out).
+ * 2. l is in l_to's t_incoming exactly while l_to is not NULL, and in j_cross
+ *    besides if l_cross.
+ * 3. What is patched may be running, up to the helper that has called: it never
+ *    comes back into the patched bytes before it has left them.
+ *
+ * The VCPU's thread alone executes and patches its code, so a patch need not be
+ * seen at once as a whole.
+ */
+#include <assert.h>
+#include <string.h>
+
+#include "engine/soft/handlers.h"
+#include "engine/soft/jit/jit.h"
+#include "engine/soft/mmu.h"
+
+static void
+link_patch(struct jit *j, const struct jit_link *l, uint32_t to)
+{
+	int32_t rel = (int32_t)(to - (l->l_site + 4));
+
+	memcpy(CODE_RW(j, l->l_site), &rel, sizeof(rel));
+}
+
+uint64_t
+jit_link_linear(const struct cpu *c, const struct jit_link *l)
+{
+	const struct tblock *t = l->l_from;
+	uint64_t linear = t->t_va != NO_VA ? t->t_va : c->c_pageva;
+
+	linear += (uint64_t)(int64_t)l->l_target;
+	return (t->t_mode & JM_64 ? linear : (uint32_t)linear);
+}
+
+/*
+ * Is linear's page a global one, at gpa? What maps it was asked for a moment
+ * ago, so this asks again only if that was pushed out of the TLB.
+ */
+static bool
+link_global(struct cpu *c, uint64_t linear, uint64_t gpa)
+{
+	const struct mmu *m = c->c_mmu;
+	const struct tlb_entry *e = tlb_slot(c->c_mmu->m_tlb[m->m_class],
+	    linear);
+	uint64_t page = linear & ~(uint64_t)PAGE_MASK;
+	struct mmu_target target;
+
+	if (e->te_page != page || e->te_global != m->m_global) {
+		c->c_fetching = true;
+		mmu_translate(c, m->m_class, linear, ENGINE_EXEC, &target);
+		c->c_fetching = false;
+	}
+	return (e->te_page == page && e->te_global == m->m_global &&
+	    e->te_gpa == (gpa & ~(uint64_t)PAGE_MASK));
+}
+
+/*
+ * jit_link:
+ *	the branch l was taken and t is the translation of where it leads now.
+ */
+void
+jit_link(struct cpu *c, struct jit_link *l, struct tblock *t)
+{
+	struct jit *j = c->c_jit;
+	const struct block *from = l->l_from->t_block, *to = t->t_block;
+
+	assert(t->t_mode == l->l_from->t_mode);
+	if (j->j_opt.jo_nochain || t->t_dead || l->l_to == t)
+		return;
+	jit_unlink(c, l);
+	if (to->b_gpa2 != NO_PAGE ||
+	    (l->l_cross && !link_global(c, jit_link_linear(c, l), to->b_gpa))) {
+		if (l->l_probe)
+			link_patch(j, l, l->l_stub + LINK_STUB_SIZE);
+		return;
+	}
+	if (l->l_cross) {
+		l->l_xprev = &j->j_cross;
+		if ((l->l_xnext = j->j_cross) != NULL)
+			l->l_xnext->l_xprev = &l->l_xnext;
+		j->j_cross = l;
+		jtlb_linked(c, jit_link_linear(c, l));
+	} else if (((from->b_gpa ^ to->b_gpa) & ~(uint64_t)PAGE_MASK) != 0) {
+		/* the mapping was changed under code that runs there: which of
+		 * the two holds for how long is not said */
+		return;
+	}
+	l->l_to = t;
+	l->l_prev = &t->t_incoming;
+	if ((l->l_next = t->t_incoming) != NULL)
+		l->l_next->l_prev = &l->l_next;
+	t->t_incoming = l;
+	link_patch(j, l, t->t_code +
+	    (l->l_entry == LINK_POLL ? t->t_poll : t->t_body));
+	j->j_stats.js_links++;
+}
+
+void
+jit_unlink(struct cpu *c, struct jit_link *l)
+{
+	struct jit *j = c->c_jit;
+
+	if (l->l_to == NULL)
+		return;
+	link_patch(j, l, l->l_stub);
+	if ((*l->l_prev = l->l_next) != NULL)
+		l->l_next->l_prev = l->l_prev;
+	if (l->l_cross && (*l->l_xprev = l->l_xnext) != NULL)
+		l->l_xnext->l_xprev = l->l_xprev;
+	l->l_to = NULL;
+	j->j_stats.js_unlinks++;
+}
+
+void
+jit_unlink_incoming(struct cpu *c, struct tblock *t)
+{
+	while (t->t_incoming != NULL)
+		jit_unlink(c, t->t_incoming);
+}
+
+void
+jit_unlink_cross(struct cpu *c)
+{
+	struct jit *j = c->c_jit;
+
+	while (j->j_cross != NULL)
+		jit_unlink(c, j->j_cross);
+}
+
+/*
+ * jit_miss:
+ *	a branch's target is not in the jump cache. A call has not begun yet: it
+ *	probes before its first effect. A return has moved the stack pointer,
+ *	which is taken back if it may not go there.
+ */
+bool
+jit_miss(struct cpu *c, const struct tblock *t, unsigned k, uint64_t target)
+{
+	const struct insn *i;
+
+	if (k < t->t_count) {
+		i = &t->t_block->b_insn[k];
+		if (i->i_exec == insn_call_rel || i->i_exec == insn_call_rm)
+			return (false);
+		if ((t->t_mode & JM_64) != 0 && !cpu_canonical(target)) {
+			if (i->i_exec == insn_ret)
+				c->c_gpr[RSP] -= i->i_osize + i->i_imm;
+			return (false);
+		}
+	}
+	c->c_rip = target;
+	return (true);
+}
