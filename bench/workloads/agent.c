@@ -3,9 +3,10 @@
  *
  * It reads lines "NAME MILLISECONDS" and answers each with one line:
  *
- *	@@ NAME NANOSECONDS TIMES VALUE SPENT	how long each time took, how
- *						often it ran, what it computed,
- *						milliseconds spent on the answer
+ *	@@ NAME NANOSECONDS TIMES VALUE SPENT CPU
+ *				how long each time took, how often it ran, what
+ *				it computed; milliseconds spent on the answer,
+ *				and those of a CPU that the row had
  *	@@ NAME error TEXT
  *
  * A row is a command of the table below, whose time is that of the process, or
@@ -20,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <time.h>
@@ -106,6 +108,7 @@ static uint64_t
 command(const char *const *argv)
 {
 	const uint64_t start = now();
+	uint64_t took;
 	int fd, status;
 	pid_t pid;
 
@@ -126,7 +129,22 @@ command(const char *const *argv)
 	while (waitpid(pid, &status, 0) == -1)
 		if (errno != EINTR)
 			return (0);
-	return (status == 0 ? now() - start : 0);
+	took = now() - start;
+	/* What lost its parent is ours, if we are the first process. */
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		;
+	return (status == 0 ? took : 0);
+}
+
+/* Milliseconds of a CPU that the children had. */
+static uint64_t
+cpu_had(void)
+{
+	struct rusage ru;
+
+	getrusage(RUSAGE_CHILDREN, &ru);
+	return ((uint64_t)(ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) * 1000 +
+	    (uint64_t)(ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) / 1000);
 }
 
 /* openssl's "+R:TIMES:NAME:SECONDS" or "+R1:TIMES:BITS:SECONDS". */
@@ -151,7 +169,7 @@ answer(const char *name, const char *milliseconds)
 	const char *const work[] = { "/bench/work", name, milliseconds, NULL };
 	const struct row *r = rows, *const end = rows +
 	    sizeof(rows) / sizeof(rows[0]);
-	const uint64_t start = now();
+	const uint64_t start = now(), cpu = cpu_had();
 	enum answer kind = ANSWER_WORK;
 	unsigned long long times = 1, value;
 	const char *const *argv = work;
@@ -187,8 +205,9 @@ answer(const char *name, const char *milliseconds)
 		}
 	}
 	if (ok) {
-		printf("@@ %s %.4f %llu %016llx %llu\n", name, ns, times, value,
-		    (unsigned long long)(now() - start) / 1000000);
+		printf("@@ %s %.4f %llu %016llx %llu %llu\n", name, ns, times,
+		    value, (unsigned long long)(now() - start) / 1000000,
+		    (unsigned long long)(cpu_had() - cpu));
 	} else {
 		for (p = text; *p != '\0'; p++)
 			if (*p == '\n' || *p == '\r')

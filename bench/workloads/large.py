@@ -221,20 +221,18 @@ def main():
     r = random.Random(2000)
     text = HEAD
     n = 0
-    while True:
+    while True:     # until nothing but the table at the end fits
         values = {"n": n, "a": r.randint(100, 65000), "b": r.randint(3, 9999),
             "c": r.choice(",;:/"), "s": r.randint(3, 13), "d": r.randint(3, 9)}
         group = "".join(f % values
             for f in (PARSE, LOOKUP, SOLVE, STATE, SORT, USE))
-        if text.count("\n") + group.count("\n") > LINES:
+        if text.count("\n") + group.count("\n") > LINES - 3:
             break
         text += group
         n += 1
-    i = 0
     text += "\nconst uint32_t constants[] = {\n"
     while text.count("\n") < LINES - 1:
         text += "\t%du,\n" % r.getrandbits(32)
-        i += 1
     print(text + "};")
 
 

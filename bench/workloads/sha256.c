@@ -3,7 +3,7 @@
 
 #include "work.h"
 
-#define BLOCKS	1024	/* 64 KiB */
+#define BLOCKS	1024	/* 64 KiB, and one of padding */
 
 static const uint32_t k[64] = {
 	0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5,
@@ -66,6 +66,8 @@ uint64_t
 sha256_run(void *state, uint64_t n)
 {
 	static const uint8_t zeros[64];
+	static const uint8_t padding[64] = { [0] = 0x80,
+		[61] = BLOCKS * 512 >> 16, [62] = BLOCKS * 512 >> 8 & 0xff };
 	uint32_t h[8];
 	int i;
 
@@ -77,6 +79,7 @@ sha256_run(void *state, uint64_t n)
 		    0x1f83d9ab, 0x5be0cd19 }, sizeof(h));
 		for (i = 0; i < BLOCKS; i++)
 			block(h, zeros);
+		block(h, padding);
 	}
 	return ((uint64_t)h[0] << 32 | h[1]);
 }
