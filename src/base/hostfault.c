@@ -126,6 +126,14 @@ hostfault_handler(int signo, siginfo_t *info, void *ctx)
 			    (uc->uc_mcontext.gregs[REG_ERR] & PF_WRITE) != 0;
 			hf->hf_mxcsr = uc->uc_mcontext.fpregs != NULL ?
 			    uc->uc_mcontext.fpregs->mxcsr : 0;
+			hf->hf_rsp = (uintptr_t)uc->uc_mcontext.gregs[REG_RSP];
+			if (hf->hf_resume != NULL && hf->hf_resume(hf)) {
+				uc->uc_mcontext.gregs[REG_RIP] =
+				    (greg_t)hf->hf_rip;
+				uc->uc_mcontext.gregs[REG_RSP] =
+				    (greg_t)hf->hf_rsp;
+				return;
+			}
 			if (hf->hf_filter(hf)) {
 				hostfault_top = hf;
 				siglongjmp(*hf->hf_env, 1);
@@ -216,6 +224,24 @@ hostfault_pop(struct hostfault *hf)
 {
 	atomic_signal_fence(memory_order_release);
 	hostfault_top = hf->hf_outer;
+}
+
+bool
+hostfault_stack(void *stack, size_t size)
+{
+	stack_t ss = { .ss_sp = stack, .ss_size = size }, old;
+
+	if (sigaltstack(NULL, &old) == -1 || !(old.ss_flags & SS_DISABLE))
+		return (false);
+	return (sigaltstack(&ss, NULL) == 0);
+}
+
+void
+hostfault_stack_end(void)
+{
+	stack_t ss = { .ss_flags = SS_DISABLE };
+
+	sigaltstack(&ss, NULL);
 }
 
 struct hostfault_range {

@@ -5,7 +5,8 @@
  * it at any time; instruction stubs may raise SIGFPE on the guest's behalf. A
  * thread that is about to do such work sets up a struct hostfault; if SIGSEGV,
  * SIGBUS, SIGFPE or SIGILL then strikes and the filter claims it, control
- * returns to the sigsetjmp() of that struct. Every other fault goes to the
+ * returns to the sigsetjmp() of that struct; or where hf_resume
+ * says. Every other fault goes to the
  * handler that was installed before ours, or to the default action: bugs still
  * crash.
  *
@@ -28,6 +29,9 @@ struct hostfault {
 	sigjmp_buf	*hf_env;	/* target; value 1 is returned there */
 	/* True if this fault is the guest's. In signal context. */
 	bool		(*hf_filter)(struct hostfault *);
+	/* Asked first, if there is one: true if the thread goes on where it
+	 * was, but at hf_rip with the stack at hf_rsp. */
+	bool		(*hf_resume)(struct hostfault *);
 	void		*hf_arg;
 	struct hostfault *hf_outer;
 	/* filled in before the filter is called */
@@ -35,6 +39,7 @@ struct hostfault {
 	int		 hf_trapno;	/* x86 vector: 0 DE, 13 GP, 14 PF, 16, 19.. */
 	uintptr_t	 hf_addr;	/* #PF: the address */
 	uintptr_t	 hf_rip;	/* of the host instruction */
+	uintptr_t	 hf_rsp;
 	bool		 hf_write;	/* #PF: it was a write */
 	uint32_t	 hf_mxcsr;	/* at the fault */
 };
@@ -42,6 +47,14 @@ struct hostfault {
 void	hostfault_init(void);
 void	hostfault_push(struct hostfault *);
 void	hostfault_pop(struct hostfault *);
+
+/*
+ * Signals of this thread are handled on this memory from now on, unless it has
+ * a signal stack already: then false. For code whose own stack is too small.
+ */
+bool	hostfault_stack(void *, size_t);
+/* Ends that. */
+void	hostfault_stack_end(void);
 
 /* memcpy that returns false instead of faulting when either side is not
  * accessible. Any thread. Part of it may have been copied. */
