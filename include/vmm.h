@@ -34,7 +34,7 @@ int	vmm_close(int fd);
  * VMM_IOC_ENGINE: which engine the VMs created next through this descriptor
  * use: "auto", "soft", with options after a comma ("soft,interp"). In: ve_name.
  * Out: ve_name is the engine's own name. The environment variable VMM_ENGINE
- * gives the default. EINVAL: unknown; ENODEV: does not work here, and ve_why
+ * gives the default. EINVAL: unknown; ENODEV: does not work here; ve_why
  * says why (written back in spite of the error).
  */
 struct vmm_engine_params {

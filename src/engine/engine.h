@@ -142,6 +142,9 @@ struct engine_ops {
 
 	/* 0 if the engine works on this host; else why not, in one line. */
 	int	(*eo_probe)(char *why, size_t whylen);
+	/* Does the engine know these ev_options? EINVAL, and why not. NULL: it
+	 * takes any. */
+	int	(*eo_options)(const char *, char *why, size_t whylen);
 
 	int	(*eo_vm_new)(const struct engine_vm_config *,
 		    struct engine_vm **);

@@ -37,8 +37,8 @@ vm_engine(struct machine *m, struct err *err)
 	if (vmm_ioctl(m->m_vmm, VMM_IOC_ENGINE, &ve) == 0)
 		return (0);
 	if (errno == EINVAL)
-		return (err_set(err, "there is no engine \"%s\"; use "
-		    "--engine auto or soft", name));
+		return (err_set(err, "%s; use --engine auto or soft",
+		    ve.ve_why));
 	if (errno == ENODEV)
 		return (err_set(err, "the engine \"%s\" does not work here: "
 		    "%s; use --engine auto", name, ve.ve_why));

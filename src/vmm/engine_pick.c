@@ -26,11 +26,13 @@ engine_pick(const char *spec, const struct engine_row **row,
 		if (!any && (strlen(r->er_ops->eo_name) != len ||
 		    strncmp(r->er_ops->eo_name, spec, len) != 0))
 			continue;
-		if (r->er_ops->eo_probe(why, whylen) == 0) {
-			*row = r;
-			return (0);
-		}
 		error = ENODEV;
+		if (r->er_ops->eo_probe(why, whylen) != 0)
+			continue;
+		*row = r;
+		if (r->er_ops->eo_options == NULL)
+			return (0);
+		return (r->er_ops->eo_options(*options, why, whylen));
 	}
 	return (error);
 }

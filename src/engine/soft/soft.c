@@ -45,10 +45,28 @@ soft_probe(char *why, size_t whylen)
 /* --- VMs ----------------------------------------------------------------------- */
 
 static int
+soft_options(const char *text, char *why, size_t whylen)
+{
+	struct jit_options jo;
+	const char *bad;
+
+	if (jit_options(text, &jo, &bad) == 0)
+		return (0);
+	snprintf(why, whylen, "the soft engine has no option \"%.*s\"",
+	    (int)strcspn(bad, ","), bad);
+	return (EINVAL);
+}
+
+static int
 soft_vm_new(const struct engine_vm_config *config, struct engine_vm **out)
 {
+	struct jit_options jo;
+	const char *bad;
+
+	if (jit_options(config->ev_options, &jo, &bad) != 0)
+		return (EINVAL);
 	hostfault_init();
-	if ((*out = vm_new(config)) == NULL)
+	if ((*out = vm_new(config, &jo)) == NULL)
 		return (ENOMEM);
 	return (0);
 }
@@ -440,6 +458,7 @@ soft_insns(struct engine_vcpu *v)
 const struct engine_ops engine_soft = {
 	.eo_name = "soft",
 	.eo_probe = soft_probe,
+	.eo_options = soft_options,
 	.eo_vm_new = soft_vm_new,
 	.eo_vm_free = vm_free,
 	.eo_protect = vm_protect,

@@ -15,7 +15,7 @@
 #include "engine/soft/vm.h"
 
 struct engine_vm *
-vm_new(const struct engine_vm_config *config)
+vm_new(const struct engine_vm_config *config, const struct jit_options *jo)
 {
 	const struct engine_range *er = config->ev_ranges;
 	struct engine_vm *vm;
@@ -28,6 +28,7 @@ vm_new(const struct engine_vm_config *config)
 	pthread_mutex_init(&vm->ev_lock, NULL);
 	vm->ev_writes_reported = config->ev_writes_reported;
 	vm->ev_tsc_khz = config->ev_tsc_khz;
+	vm->ev_jit = *jo;
 	vm->ev_nranges = (unsigned)config->ev_nranges;
 	/* one more, so that a hint of 0 is always valid */
 	vm->ev_ranges = calloc(config->ev_nranges + 1, sizeof(*r));

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "engine/engine.h"
+#include "engine/soft/jit/jit.h"
 
 struct cpu;
 
@@ -35,6 +36,7 @@ struct engine_vm {
 	size_t		 ev_npages;		/* [I] */
 	bool		 ev_writes_reported;	/* [I] */
 	uint64_t	 ev_tsc_khz;		/* [I] */
+	struct jit_options ev_jit;		/* [I] */
 	atomic_uint	 ev_rights_gen;		/* [a] counts eo_protect() */
 	pthread_mutex_t	 ev_split;	/* held by a locked access that the
 					   host cannot do atomically */
@@ -52,7 +54,8 @@ struct vm_written_list {
 	uint64_t	 wl_page[VM_WRITTEN_MAX];
 };
 
-struct engine_vm *vm_new(const struct engine_vm_config *);	/* or NULL */
+struct engine_vm *vm_new(const struct engine_vm_config *,
+	    const struct jit_options *);	/* or NULL */
 void	vm_free(struct engine_vm *);
 int	vm_protect(struct engine_vm *, uint64_t gpa, size_t size, int prot);
 /* Guest memory was written by the client (c NULL) or by the VCPU c: the other

@@ -181,6 +181,9 @@ struct jit {
 	uint32_t	 j_thunks;	/* [I] bytes of thunks at the start */
 	bool		 j_bmi2, j_pext, j_avx;	/* [I] what the host has; j_pext:
 					   and PEXT is fast */
+	bool		 j_fsgsbase;	/* [I] the same */
+	bool		 j_checked;	/* the client's writes are not reported:
+					   bytes are compared once a run */
 	uint8_t		*j_arena;	/* tblocks; offset 0 is nobody's */
 	uint32_t	 j_arena_used, j_arena_size;
 	struct tblock	**j_chunk;	/* first to overlap such a piece of code */
@@ -190,6 +193,12 @@ struct jit {
 						   that is c_rstack: */
 	uint8_t		 j_rs_class;
 	uint16_t	 j_rs_mode[JT_CLASSES];	/* c_jmode of their frames */
+	bool		 j_begun;	/* between jit_begin() and jit_end() */
+	struct {			/* the caller's, to be put back */
+		uint64_t gsbase;
+		bool	 stack;		/* there was no signal stack */
+	} j_host;
+	uint8_t		*j_sigstack;	/* [I] */
 	uint32_t	 j_flushes;
 	struct jit_link	*j_cross;	/* linked across pages */
 	struct lockstep	*j_lockstep;	/* NULL: not jo_lockstep */
@@ -208,8 +217,9 @@ struct jit {
 
 /* --- what the rest of the engine calls (jit.c) ---------------------------------- */
 
-/* The options of eo_vm_new's ev_options; EINVAL for an unknown word. */
-int	jit_options(const char *, struct jit_options *);
+/* The options of eo_vm_new's ev_options (NULL: none); EINVAL for an unknown
+ * word, which *bad then points to (options.c). */
+int	jit_options(const char *, struct jit_options *, const char **bad);
 /* Makes c_jit; 0, or errno. c lies at the start of JIT_AREA_SIZE zeroed bytes. */
 int	jit_new(struct cpu *, const struct jit_options *);
 void	jit_free(struct cpu *);
@@ -227,11 +237,22 @@ void	jit_kill(struct cpu *, struct block *b);
 /* All translations go. May be called from inside a helper: translated code is
  * left after it, never returned to. */
 void	jit_flush(struct cpu *);
+/* The parts of jit_new() and jit_free() in code.c: the code cache with its
+ * thunks, the arena, the return stacks. */
+int	jit_code_new(struct jit *);
+void	jit_code_free(struct jit *);
 /* Is this host address in translated code? Safe in a signal handler. */
 bool	jit_contains(const struct cpu *, uintptr_t rip);
 
 /* The return stacks are emptied. Also from inside helpers. */
 void	jit_returns_reset(struct cpu *);
+/* c_rstack is that of c_jmode. */
+void	jit_returns_select(struct cpu *);
+/* In signal context: a fault of translated code at addr, its RIP and RSP. Is
+ * it an overflow of the return stack? Then where RSP has to be to go on, else
+ * 0. */
+uintptr_t jit_returns_overflow(const struct cpu *, uintptr_t addr,
+	    uintptr_t rip, uintptr_t rsp);
 
 /* --- the TLB and the jump cache of translated code (jtlb.c) --------------------- */
 
