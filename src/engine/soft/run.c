@@ -2,7 +2,8 @@
  * The run loop: from block to block, and what happens at the boundaries
  * between instructions (SDM vol. 3A 6.9, table 6-2: priorities).
  *
- * 1. Nothing but run_single() and run_blocks() executes instructions.
+ * 1. Nothing but run_single(), run_block() and run_blocks() executes
+ *    instructions here; jit/ does besides.
  * 2. c_request is looked at between blocks, and a block is at most
  *    BLOCK_INSNS instructions: that bounds the latency of a kick.
  * 3. In single mode (TF, RF, DR7, shadows, an instruction that continues or
@@ -242,14 +243,6 @@ run_boundary(struct cpu *c)
 
 /* --- executing ---------------------------------------------------------------------------- */
 
-/* i was executed: is it a REP instruction that has to go on? rip: past it. */
-static bool
-run_repeats(const struct cpu *c, const struct insn *i, uint64_t rip)
-{
-	return (i->i_flags & (INSN_REP | INSN_REPNE) &&
-	    c->c_rip == rip - i->i_len);
-}
-
 static void
 run_single(struct cpu *c)
 {
@@ -277,6 +270,24 @@ run_single(struct cpu *c)
 	c->c_block = NULL;
 	if (c->c_mmio.ml_replay)	/* it did not need its answers after all */
 		mmu_mmio_reset(c);
+}
+
+void
+run_block(struct cpu *c, const struct block *b)
+{
+	const struct insn *i = b->b_insn, *end = i + b->b_count;
+	uint64_t past = c->c_rip + b->b_len;
+
+	c->c_block = b;
+	do {
+		c->c_insn = i;
+		c->c_rip += i->i_len;
+		i->i_exec(c, i);
+	} while (++i < end);
+	c->c_insn = NULL;
+	c->c_block = NULL;
+	c->c_insn_count += b->b_count;
+	c->c_repeating = run_repeats(c, end - 1, past);
 }
 
 /* Blocks, until something is requested. */
