@@ -48,6 +48,16 @@
 #define HELPER_STRING	4
 #define HELPER_SYS	5
 #define HELPER_SLOT	6
+#define HELPER_X87_STORE 7	/* void (struct cpu *): c_x87_live was set */
+#define HELPER_SELF	9	/* no function: struct cpu */
+
+/* Why translated code was left: c_exit[0]; its argument in c_exit[1]. */
+#define EXIT_NEXT	0	/* c_rip is where to go on */
+#define EXIT_LINK	1	/* return address of LINK's call */
+#define EXIT_POLL	2	/* of POLL's */
+#define EXIT_MISS	3	/* of MISS's; c_rip is the target */
+#define EXIT_RETURN	4	/* c_rip is the target: the stack was empty */
+#define EXIT_FAULT	5	/* address of the host instruction */
 
 /*
  * Thunks (enter.S), at the start of the code cache; number of an entry. All

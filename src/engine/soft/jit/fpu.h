@@ -61,10 +61,10 @@
 
 /*
  * The guest's state back into struct cpu, the host's into registers as the C
- * ABI wants them. On a stack that C may be called on, with struct cpu in
- * \cpu, a register that calls preserve. Clobbers what a call does.
+ * ABI wants them. On a stack that C may be called on. Clobbers what a call
+ * does.
  */
-.macro FPU_STORE cpu
+.macro FPU_STORE
 	cmpl	$FPU_SSE, %gs:C_AVX
 	je	.Lfpu_sse\@
 	.irp	n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
@@ -81,8 +81,8 @@
 	ldmxcsr	%gs:C_HOST_MXCSR
 	cmpl	$0, %gs:C_X87_LIVE
 	je	.Lfpu_done\@
-	mov	\cpu, %rdi
-	call	fpu_x87_store
+	movq	%gs:C_HELPER + 8 * HELPER_SELF, %rdi
+	call	*%gs:C_HELPER + 8 * HELPER_X87_STORE
 .Lfpu_done\@:
 .endm
 

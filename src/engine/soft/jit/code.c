@@ -1,0 +1,310 @@
+/*
+ * The memory of translations: code cache, arena, return stacks; finding
+ * translations, flushing them all (jit.h).
+ *
+ * 1. Translations follow each other in the code cache and in the arena in the
+ *    order in which they were made. Nothing is given back but all at once.
+ * 2. A dead translation keeps its code and its struct tblock until then:
+ *    return stacks and helpers may still lead into it.
+ * 3. After jit_flush() nothing leads to a translation: no block, no link, no
+ *    entry of the jump cache, no frame of a return stack.
+ *
+ * VCPU thread.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "engine/soft/block.h"
+#include "engine/soft/cpu.h"
+#include "engine/soft/jit/jit.h"
+#include "engine/soft/mmu.h"
+
+#define CACHE_DEFAULT	65536u	/* KiB */
+#define CACHE_LEAST	256u
+/* tblocks take about a quarter of what their code does */
+#define ARENA_SHIFT	1
+#define CODE_ALIGN	16u
+#define CHUNK_SHIFT	8
+/* A return stack and the guard that follows it. */
+#define RETURNS_SIZE	((size_t)256 << 10)
+#define RETURNS_GUARD	((size_t)64 << 10)
+#define RETURNS_AREA	(RETURNS_SIZE + RETURNS_GUARD)
+#define FRAME		16	/* bytes of its last frame */
+
+extern const uint8_t jit_thunks[], jit_thunks_end[];
+
+/* --- memory ------------------------------------------------------------------ */
+
+static void *
+map_private(size_t size, int prot)
+{
+	return (mmap(NULL, size, prot, MAP_PRIVATE | MAP_ANONYMOUS |
+	    MAP_NORESERVE, -1, 0));
+}
+
+static void
+unmap(void *p, size_t size)
+{
+	if (p != NULL && p != MAP_FAILED)
+		munmap(p, size);
+}
+
+/* The address of return stack n's last frame. */
+static uint8_t *
+returns_empty(const struct jit *j, unsigned n)
+{
+	return (j->j_returns + RETURNS_GUARD + n * RETURNS_AREA +
+	    RETURNS_SIZE - FRAME);
+}
+
+static int
+code_map(struct jit *j)
+{
+	int error, fd;
+
+	if ((fd = memfd_create("vmm-code", MFD_CLOEXEC)) == -1)
+		return (errno);
+	if (ftruncate(fd, j->j_size) == -1) {
+		error = errno;
+		close(fd);
+		return (error);
+	}
+	j->j_rw = mmap(NULL, j->j_size, PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_NORESERVE, fd, 0);
+	j->j_rx = mmap(NULL, j->j_size, PROT_READ | PROT_EXEC,
+	    MAP_SHARED | MAP_NORESERVE, fd, 0);
+	error = j->j_rw == MAP_FAILED || j->j_rx == MAP_FAILED ? errno : 0;
+	close(fd);
+	return (error);
+}
+
+int
+jit_code_new(struct jit *j)
+{
+	uint64_t frame[2];
+	unsigned kib = j->j_opt.jo_cache, n;
+	size_t thunks = (size_t)(jit_thunks_end - jit_thunks);
+	int error;
+
+	if (kib == 0)
+		kib = CACHE_DEFAULT;
+	if (kib < CACHE_LEAST)
+		kib = CACHE_LEAST;
+	if (kib > CACHE_DEFAULT * 4)
+		kib = CACHE_DEFAULT * 4;
+	j->j_size = kib << 10 & ~(PAGE_SIZE - 1);
+	j->j_arena_size = j->j_size >> ARENA_SHIFT;
+	if ((error = code_map(j)) != 0)
+		return (error);
+	j->j_arena = map_private(j->j_arena_size, PROT_READ | PROT_WRITE);
+	j->j_chunk = map_private((j->j_size >> CHUNK_SHIFT) *
+	    sizeof(*j->j_chunk), PROT_READ | PROT_WRITE);
+	j->j_returns = map_private(RETURNS_GUARD + JT_CLASSES * RETURNS_AREA,
+	    PROT_NONE);
+	if (j->j_arena == MAP_FAILED || j->j_chunk == MAP_FAILED ||
+	    j->j_returns == MAP_FAILED)
+		return (ENOMEM);
+	memcpy(j->j_rw, jit_thunks, thunks);
+	j->j_thunks = (uint32_t)(thunks + 63) & ~63u;
+	frame[0] = (uintptr_t)CODE_RX(j, THUNK_AT(THUNK_RETURN));
+	frame[1] = 0;
+	for (n = 0; n < JT_CLASSES; n++) {
+		if (mprotect(returns_empty(j, n) + FRAME - RETURNS_SIZE,
+		    RETURNS_SIZE, PROT_READ | PROT_WRITE) == -1)
+			return (errno);
+		memcpy(returns_empty(j, n), frame, sizeof(frame));
+	}
+	return (0);
+}
+
+void
+jit_code_free(struct jit *j)
+{
+	unmap(j->j_rx, j->j_size);
+	unmap(j->j_rw, j->j_size);
+	unmap(j->j_arena, j->j_arena_size);
+	unmap(j->j_chunk, (j->j_size >> CHUNK_SHIFT) * sizeof(*j->j_chunk));
+	unmap(j->j_returns, RETURNS_GUARD + JT_CLASSES * RETURNS_AREA);
+}
+
+void
+jit_returns_reset(struct cpu *c)
+{
+	struct jit *j = c->c_jit;
+	unsigned n;
+
+	for (n = 0; n < JT_CLASSES; n++)
+		j->j_rs[n] = (uintptr_t)returns_empty(j, n);
+	c->c_rstack = j->j_rs[j->j_rs_class];
+	j->j_stats.js_ret_reset++;
+}
+
+void
+jit_returns_select(struct cpu *c)
+{
+	struct jit *j = c->c_jit;
+	unsigned class = c->c_jmode & JM_CLASS;
+
+	if (class != j->j_rs_class) {
+		j->j_rs[j->j_rs_class] = c->c_rstack;
+		j->j_rs_class = (uint8_t)class;
+		c->c_rstack = j->j_rs[class];
+	}
+	if (c->c_jmode != j->j_rs_mode[class]) {
+		j->j_rs_mode[class] = c->c_jmode;
+		c->c_rstack = (uintptr_t)returns_empty(j, class);
+	}
+}
+
+uintptr_t
+jit_returns_overflow(const struct cpu *c, uintptr_t addr, uintptr_t rip,
+    uintptr_t rsp)
+{
+	const struct jit *j = c->c_jit;
+	uintptr_t low = (uintptr_t)returns_empty(j, j->j_rs_class) + FRAME -
+	    RETURNS_SIZE;
+	uint8_t *empty = returns_empty(j, j->j_rs_class);
+	const uint8_t *insn = (const uint8_t *)rip;
+	int32_t rel;
+
+	if (addr - (low - RETURNS_GUARD) >= RETURNS_GUARD)
+		return (0);
+	/*
+	 * A paired call has pushed its key; a call of a thunk is no frame.
+	 * Calls are E8 rel32 (flow.c).
+	 */
+	if (insn[0] == 0xe8) {
+		memcpy(&rel, insn + 1, sizeof(rel));
+		if (rip + 5 + (uintptr_t)(intptr_t)rel -
+		    (uintptr_t)j->j_rx >= j->j_thunks) {
+			empty -= sizeof(uint64_t);
+			memcpy(empty, (const void *)rsp, sizeof(uint64_t));
+		}
+	}
+	return ((uintptr_t)empty);
+}
+
+/* --- translations --------------------------------------------------------------- */
+
+struct tblock *
+jit_alloc(struct cpu *c, struct block *b, uint64_t linear, unsigned count,
+    uint32_t code)
+{
+	struct jit *j = c->c_jit;
+	struct tblock *t;
+	size_t size = (sizeof(*t) + (count + 1) * sizeof(t->t_off[0]) + 15) &
+	    ~(size_t)15;
+	uint32_t start = (j->j_used + CODE_ALIGN - 1) & ~(CODE_ALIGN - 1);
+
+	if (start + code > j->j_size ||
+	    j->j_arena_used + size > j->j_arena_size) {
+		jit_flush(c);
+		start = (j->j_used + CODE_ALIGN - 1) & ~(CODE_ALIGN - 1);
+	}
+	assert(start + code <= j->j_size &&
+	    j->j_arena_used + size <= j->j_arena_size);
+	t = (struct tblock *)(void *)(j->j_arena + j->j_arena_used);
+	memset(t, 0, size);
+	t->t_block = b;
+	t->t_count = (uint8_t)count;
+	t->t_mode = c->c_jmode;
+	t->t_va = c->c_jmode & JM_CPL3 ? NO_VA : linear &
+	    ~(uint64_t)PAGE_MASK;
+	t->t_code = start;
+	t->t_link[0].l_from = t->t_link[1].l_from = t;
+	return (t);
+}
+
+void
+jit_publish(struct cpu *c, struct tblock *t)
+{
+	struct jit *j = c->c_jit;
+	uint32_t n, last = (t->t_code + t->t_size - 1) >> CHUNK_SHIFT;
+
+	assert((uint8_t *)t == j->j_arena + j->j_arena_used);
+	j->j_arena_used += (uint32_t)(sizeof(*t) + (t->t_count + 1u) *
+	    sizeof(t->t_off[0]) + 15) & ~15u;
+	j->j_used = t->t_code + t->t_size;
+	if (j->j_last != NULL)
+		j->j_last->t_later = t;
+	j->j_last = t;
+	for (n = t->t_code >> CHUNK_SHIFT; n <= last; n++)
+		if (j->j_chunk[n] == NULL)
+			j->j_chunk[n] = t;
+	t->t_next = t->t_block->b_trans;
+	t->t_block->b_trans = t;
+	j->j_stats.js_translated++;
+	j->j_stats.js_insns += t->t_count;
+	j->j_stats.js_bytes += t->t_size;
+}
+
+struct tblock *
+jit_lookup(struct cpu *c, struct block *b, uint64_t linear)
+{
+	struct tblock *t;
+
+	for (t = b->b_trans; t != NULL; t = t->t_next)
+		if (t->t_mode == c->c_jmode && (t->t_va == NO_VA ||
+		    t->t_va == (linear & ~(uint64_t)PAGE_MASK)))
+			return (t);
+	return (NULL);
+}
+
+bool
+jit_contains(const struct cpu *c, uintptr_t rip)
+{
+	const struct jit *j = c->c_jit;
+
+	return (j != NULL && rip - (uintptr_t)CODE_RX(j, j->j_thunks) <
+	    j->j_used - j->j_thunks);
+}
+
+struct tblock *
+jit_find(struct cpu *c, uintptr_t rip, unsigned *insn)
+{
+	struct jit *j = c->c_jit;
+	uint32_t off = (uint32_t)(rip - (uintptr_t)j->j_rx);
+	struct tblock *t;
+	unsigned lo, hi, mid;
+
+	if (!jit_contains(c, rip))
+		return (NULL);
+	t = j->j_chunk[off >> CHUNK_SHIFT];
+	while (t != NULL && off >= t->t_code + t->t_size)
+		t = t->t_later;
+	if (t == NULL || off < t->t_code)
+		return (NULL);
+	if (insn != NULL) {
+		/* the last whose code starts at or before off */
+		off -= t->t_code;
+		for (lo = 0, hi = t->t_count; lo < hi;) {
+			mid = (lo + hi + 1) / 2;
+			if (t->t_off[mid] <= off)
+				lo = mid;
+			else
+				hi = mid - 1;
+		}
+		*insn = lo;
+	}
+	return (t);
+}
+
+void
+jit_flush(struct cpu *c)
+{
+	struct jit *j = c->c_jit;
+
+	block_untranslate(c);
+	memset(j->j_chunk, 0, ((j->j_used >> CHUNK_SHIFT) + 1) *
+	    sizeof(*j->j_chunk));
+	j->j_last = NULL;
+	j->j_used = j->j_thunks;
+	j->j_arena_used = 64;
+	j->j_flushes++;
+	j->j_stats.js_flushes++;
+	jtlb_flush(c, true);
+	jit_returns_reset(c);
+}

@@ -1,0 +1,254 @@
+/*
+ * Into translated code and out of it.
+ *
+ * jit_enter() is ordinary code. What follows it is copied to the start of the
+ * code cache (code.c), where translated code reaches it by relative calls; so
+ * it reaches the rest of the world through GS only.
+ *
+ * 1. A thunk takes its return address off the return stack before it leaves
+ *    that, and puts it back before it returns by RET: C may have emptied the
+ *    stack meanwhile, and the host's return prediction stays balanced.
+ * 2. On C's stack no guest state is in registers but for rbx, rbp, r12-r15
+ *    (which C keeps), and vectors and x87 in light thunks.
+ * 3. C_JFLAGS holds the guest's arithmetic flags whenever C runs.
+ *
+ * Registers are those of jit.h.
+ */
+#include "engine/soft/jit/asm.h"
+#include "engine/soft/jit/fpu.h"
+
+#define GPR(n)		%gs:(C_GPR + (n) * 8)
+#define RETURN		%gs:(C_EXIT + 8)
+#define HELPER(n)	%gs:(C_HELPER + (n) * 8)
+
+/* What C may change of the guest's registers; flags last. */
+.macro	SPILL_CALLER
+	movq	%rax, GPR(0)
+	movq	%r9, GPR(1)
+	movq	%rdx, GPR(2)
+	movq	%r10, GPR(4)
+	movq	%rsi, GPR(6)
+	movq	%rdi, GPR(7)
+	movq	%r8, GPR(8)
+	lahf
+	seto	%al
+	movq	%rax, %gs:C_JFLAGS
+.endm
+
+.macro	SPILL_CALLEE
+	movq	%rbx, GPR(3)
+	movq	%rbp, GPR(5)
+	movq	%r12, GPR(12)
+	movq	%r13, GPR(13)
+	movq	%r14, GPR(14)
+	movq	%r15, GPR(15)
+.endm
+
+/* al is 1 or 0: adding 127 overflows or does not. */
+.macro	RELOAD_CALLER
+	movq	%gs:C_JFLAGS, %rax
+	addb	$127, %al
+	sahf
+	movq	GPR(0), %rax
+	movq	GPR(1), %r9
+	movq	GPR(2), %rdx
+	movq	GPR(4), %r10
+	movq	GPR(6), %rsi
+	movq	GPR(7), %rdi
+	movq	GPR(8), %r8
+.endm
+
+.macro	RELOAD_CALLEE
+	movq	GPR(3), %rbx
+	movq	GPR(5), %rbp
+	movq	GPR(12), %r12
+	movq	GPR(13), %r13
+	movq	GPR(14), %r14
+	movq	GPR(15), %r15
+.endm
+
+.macro	TO_C
+	movq	%rsp, %gs:C_RSTACK
+	movq	%gs:C_CSTACK, %rsp
+.endm
+
+.macro	FROM_C
+	movq	%gs:C_RSTACK, %rsp
+	pushq	RETURN
+.endm
+
+	.text
+/*
+ * void jit_enter(const void *code)
+ *
+ * Executes translated code until it is left; C_EXIT says why. T1 is C_RIP.
+ */
+	.globl	jit_enter
+	.hidden	jit_enter
+	.type	jit_enter, @function
+jit_enter:
+	.cfi_startproc
+	pushq	%rbp
+	pushq	%rbx
+	pushq	%r12
+	pushq	%r13
+	pushq	%r14
+	pushq	%r15
+	subq	$8, %rsp
+	movq	%rsp, %gs:C_CSTACK
+	movq	%rdi, RETURN
+	FPU_ENTER
+	FPU_LOAD
+	FROM_C
+	RELOAD_CALLEE
+	RELOAD_CALLER
+	movq	%gs:C_RIP, %r11
+	ret
+	.cfi_endproc
+	.size	jit_enter, . - jit_enter
+
+/* --- the thunks ------------------------------------------------------------- */
+
+	.globl	jit_thunks, jit_thunks_end
+	.hidden	jit_thunks, jit_thunks_end
+	.balign	64
+jit_thunks:
+	.irp	name, slow,interp,link,poll,miss,x87,string,sys,slot,return,fault
+	.balign	16
+	jmp	thunk_\name
+	.endr
+	.balign	64
+
+/* Leaves: spills, and returns from jit_enter() with the reason in C_EXIT. */
+thunk_link:
+	popq	RETURN
+	SPILL_CALLER
+	movl	$EXIT_LINK, %eax
+	jmp	leave
+
+thunk_poll:
+	popq	RETURN
+	SPILL_CALLER
+	movl	$EXIT_POLL, %eax
+	jmp	leave
+
+thunk_miss:
+	popq	RETURN
+	SPILL_CALLER
+	movq	%r11, %gs:C_RIP
+	movl	$EXIT_MISS, %eax
+	jmp	leave
+
+thunk_return:
+	SPILL_CALLER
+	movq	%r11, %gs:C_RIP
+	movl	$EXIT_RETURN, %eax
+	jmp	leave
+
+thunk_fault:
+	SPILL_CALLER
+	movl	$EXIT_FAULT, %eax
+
+leave:
+	movq	%rax, %gs:C_EXIT
+	SPILL_CALLEE
+	TO_C
+	FPU_STORE
+leave_stored:
+	addq	$8, %rsp
+	popq	%r15
+	popq	%r14
+	popq	%r13
+	popq	%r12
+	popq	%rbx
+	popq	%rbp
+	ret
+
+/*
+ * bool helper(struct cpu *, uintptr_t return address), with all guest state in
+ * struct cpu. True: goes on at C_EXIT's second quad, T1 being C_RIP.
+ */
+.macro	HEAVY	helper
+	popq	RETURN
+	SPILL_CALLER
+	SPILL_CALLEE
+	TO_C
+	FPU_STORE
+	movq	HELPER(HELPER_SELF), %rdi
+	movq	RETURN, %rsi
+	call	*HELPER(\helper)
+	testb	%al, %al
+	jz	leave_stored
+	jmp	resume
+.endm
+
+thunk_interp:
+	HEAVY	HELPER_INTERP
+thunk_string:
+	HEAVY	HELPER_STRING
+thunk_sys:
+	HEAVY	HELPER_SYS
+
+	.balign	32
+resume:
+	FPU_LOAD
+	FROM_C
+	RELOAD_CALLEE
+	RELOAD_CALLER
+	movq	%gs:C_RIP, %r11
+	ret
+
+/*
+ * uint8_t *helper(struct cpu *, uint64_t linear, unsigned size_and_access):
+ * light. NULL: the interpreter does the whole instruction.
+ */
+	.balign	64
+thunk_slow:
+	popq	RETURN
+	SPILL_CALLER
+	TO_C
+	movq	HELPER(HELPER_SELF), %rdi
+	movq	%r11, %rsi
+	movl	%ecx, %edx
+	call	*HELPER(HELPER_FILL)
+	testq	%rax, %rax
+	jz	1f
+	movq	%rax, %r11
+	xorl	%ecx, %ecx
+	FROM_C
+	RELOAD_CALLER
+	ret
+1:	SPILL_CALLEE
+	FPU_STORE
+	movq	HELPER(HELPER_SELF), %rdi
+	movq	RETURN, %rsi
+	call	*HELPER(HELPER_SLOW)
+	testb	%al, %al
+	jz	leave_stored
+	jmp	resume
+
+	.balign	32
+thunk_x87:
+	FPU_X87_LOAD
+	ret
+
+/* bool helper(struct cpu *, uint64_t linear, unsigned slot_and_access): light.
+ * False: goes on at the second jump, 5 bytes behind the first. */
+thunk_slot:
+	popq	RETURN
+	SPILL_CALLER
+	TO_C
+	movq	HELPER(HELPER_SELF), %rdi
+	movq	%r11, %rsi
+	movl	%ecx, %edx
+	call	*HELPER(HELPER_SLOT)
+	testb	%al, %al
+	jnz	1f
+	addq	$5, RETURN
+1:	FROM_C
+	RELOAD_CALLER
+	ret
+	.balign	64
+jit_thunks_end:
+
+	.section .note.GNU-stack, "", @progbits
