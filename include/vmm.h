@@ -117,13 +117,18 @@ struct vmm_wait_params {
 	uint32_t	vw_vm_id;
 };
 
-/* VMM_IOC_STATS: what the VM's engine counted since CREATE. */
+/* VMM_IOC_STATS: what the VM's engine counted since CREATE. Waits for the
+ * VCPU's RUN to return. */
 struct vmm_stats_params {
 	uint32_t	vst_vm_id;
 	uint32_t	vst_vcpu_id;
 	uint64_t	vst_insns;	/* guest instructions executed */
 	uint64_t	vst_exits;	/* returns from RUN */
-	uint64_t	vst_reserved[14];
+	/* In: where a report for people goes, lines of "name: value", and how
+	 * many bytes are there; NULL: none is wanted. Cut to fit, ends in NUL. */
+	char		*vst_text;
+	size_t		 vst_textlen;
+	uint64_t	vst_reserved[12];
 };
 
 #define VMM_IOC_ENGINE	_IOWR('V', 128, struct vmm_engine_params)

@@ -66,6 +66,12 @@ log_warn(const char *fmt, ...)
 }
 
 void
+log_say(const char *fmt, ...)
+{
+	LOG_BODY(LOG_LEVEL_WARN);
+}
+
+void
 log_info(const char *fmt, ...)
 {
 	LOG_BODY(LOG_LEVEL_INFO);

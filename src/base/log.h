@@ -16,6 +16,8 @@ void	log_set_level(enum log_level);
 /* Each line ends in \r\n while the terminal is raw. */
 void	log_set_raw(int);
 void	log_warn(const char *, ...) __attribute__((format(printf, 1, 2)));
+/* What the user asked to be told: never dropped. */
+void	log_say(const char *, ...) __attribute__((format(printf, 1, 2)));
 void	log_info(const char *, ...) __attribute__((format(printf, 1, 2)));
 void	log_debug(const char *, ...) __attribute__((format(printf, 1, 2)));
 

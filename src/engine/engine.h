@@ -196,6 +196,9 @@ struct engine_ops {
 	uint8_t	(*eo_cpl)(struct engine_vcpu *);
 	/* Guest instructions executed so far. NULL: the engine cannot tell. */
 	uint64_t (*eo_insns)(struct engine_vcpu *);
+	/* What the engine counted besides, as lines of "name: value"; ends in
+	 * NUL, cut to len (at least 1). NULL: nothing. */
+	void	(*eo_report)(struct engine_vcpu *, char *, size_t len);
 };
 
 #define ENGINE_XSTATE_SIZE	832	/* legacy 512, header 64, AVX 256 */

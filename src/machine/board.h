@@ -52,6 +52,7 @@ struct wire {
 #define REQUEST_OFF	0x02
 #define REQUEST_EXIT	0x04		/* the exit port; m_exit_value */
 #define REQUEST_STOP	0x08
+#define REQUEST_STATS	0x10
 
 struct machine {
 	struct machine_config m_config;	/* [I] */

@@ -164,6 +164,12 @@ machine_run(struct machine *m, uint32_t *value, struct err *err)
 }
 
 void
+machine_stats(struct machine *m)
+{
+	run_request(m, REQUEST_STATS);
+}
+
+void
 machine_stop(struct machine *m)
 {
 	loop_stop(m->m_loop);

@@ -36,6 +36,7 @@ struct machine_config {		/* strings borrowed until machine_free() */
 	struct machine_nic mc_nic[MACHINE_NICS_MAX];
 	size_t		 mc_nnics;
 	const char	*mc_engine;	/* "auto", "soft", ... */
+	bool		 mc_stats;	/* log the engine's counts at the end */
 	bool		 mc_no_reboot;	/* a reset ends the machine */
 	int		 mc_exit_port;	/* -1: none */
 	int		 mc_console_in;	/* descriptors of COM1, -1: none */
@@ -68,6 +69,8 @@ enum machine_end machine_run(struct machine *, uint32_t *value, struct err *);
 /* Ends machine_run() with MACHINE_STOPPED. Any thread, also from a signal
  * handler. */
 void	machine_stop(struct machine *);
+/* Has the engine's counts logged soon. As machine_stop(). */
+void	machine_stats(struct machine *);
 /* For sources of the caller's own: signals, a time limit. */
 struct loop *machine_loop(struct machine *);
 uint32_t machine_vm_id(const struct machine *);

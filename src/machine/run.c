@@ -86,6 +86,34 @@ reset(struct machine *m, enum machine_end how)
 	return (power_on(m));
 }
 
+/* What the VCPU did, and how fast by its thread's CPU time; then the engine's
+ * own counts. */
+static void
+report(struct machine *m)
+{
+	char text[8192] = "", *line, *next;
+	struct vmm_stats_params vst = { .vst_vm_id = m->m_id,
+	    .vst_text = text, .vst_textlen = sizeof(text) };
+	struct timespec ts;
+	double seconds;
+
+	if (vmm_ioctl(m->m_vmm, VMM_IOC_STATS, &vst) == -1 ||
+	    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts) == -1)
+		return;
+	seconds = (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+	log_say("%s: %.0f million guest instructions in %.2f s of CPU time "
+	    "(%.0f million a second), %llu exits", m->m_config.mc_name,
+	    (double)vst.vst_insns / 1e6, seconds,
+	    (double)vst.vst_insns / 1e6 / (seconds > 0 ? seconds : 1),
+	    (unsigned long long)vst.vst_exits);
+	for (line = text; *line != '\0'; line = next) {
+		next = line + strcspn(line, "\n");
+		if (*next != '\0')
+			*next++ = '\0';
+		log_say("%s: %s", m->m_config.mc_name, line);
+	}
+}
+
 /* Carries out what was asked for; the strongest wish first. */
 static enum next
 requests(struct machine *m)
@@ -98,6 +126,10 @@ requests(struct machine *m)
 		return (end(m, MACHINE_POWEROFF));
 	if (request & REQUEST_STOP)
 		return (end(m, MACHINE_STOPPED));
+	if (request & REQUEST_STATS) {
+		atomic_fetch_and(&m->m_request, ~REQUEST_STATS);
+		report(m);
+	}
 	if (request & REQUEST_RESET)
 		return (reset(m, MACHINE_RESET));
 	return (NEXT_RUN);
@@ -220,25 +252,6 @@ run_once(struct machine *m)
 	return (exit_handle(m));
 }
 
-/* With -v: what the VCPU did, and how fast by its thread's CPU time. */
-static void
-report(struct machine *m)
-{
-	struct vmm_stats_params vst = { .vst_vm_id = m->m_id };
-	struct timespec ts;
-	double seconds;
-
-	if (vmm_ioctl(m->m_vmm, VMM_IOC_STATS, &vst) == -1 ||
-	    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts) == -1)
-		return;
-	seconds = (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-	log_info("%s: %.0f million guest instructions in %.2f s of CPU time "
-	    "(%.0f million a second), %llu exits", m->m_config.mc_name,
-	    (double)vst.vst_insns / 1e6, seconds,
-	    (double)vst.vst_insns / 1e6 / (seconds > 0 ? seconds : 1),
-	    (unsigned long long)vst.vst_exits);
-}
-
 void *
 run_vcpu_thread(void *arg)
 {
@@ -254,7 +267,8 @@ run_vcpu_thread(void *arg)
 		else
 			next = run_once(m);
 	}
-	report(m);
+	if (m->m_config.mc_stats)
+		report(m);
 	loop_stop(m->m_loop);
 	return (NULL);
 }

@@ -45,7 +45,7 @@ struct session {
 /* --- options ---------------------------------------------------------------- */
 
 enum { OPT_INITRD = 0x100, OPT_APPEND, OPT_NET, OPT_ENGINE, OPT_TIMEOUT,
-    OPT_NO_REBOOT, OPT_EXIT_PORT };
+    OPT_NO_REBOOT, OPT_EXIT_PORT, OPT_STATS };
 
 static const struct option run_longopts[] = {
 	{ "initrd", required_argument, NULL, OPT_INITRD },
@@ -55,6 +55,7 @@ static const struct option run_longopts[] = {
 	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
 	{ "no-reboot", no_argument, NULL, OPT_NO_REBOOT },
 	{ "exit-port", required_argument, NULL, OPT_EXIT_PORT },
+	{ "stats", no_argument, NULL, OPT_STATS },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 }
 };
@@ -118,6 +119,9 @@ set_option(struct run_options *ro, int opt, const char *word, struct err *err)
 		return (parse_seconds(word, &ro->ro_timeout, err));
 	case OPT_NO_REBOOT:
 		mc->mc_no_reboot = true;
+		return (0);
+	case OPT_STATS:
+		mc->mc_stats = true;
 		return (0);
 	case OPT_EXIT_PORT:
 		if (parse_number(word, 0, 0xFFFF, &n, err) == -1)
@@ -274,6 +278,9 @@ session_signal(void *arg, int signo)
 		break;
 	case SIGCONT:
 		terminal_resume();
+		break;
+	case SIGUSR1:
+		machine_stats(s->s_machine);
 		break;
 	default:
 		session_stop(s, STATUS_SIGNAL + signo);

@@ -18,7 +18,7 @@
 #include "vmctl/terminal.h"
 
 static const int signals_caught[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM,
-    SIGTSTP, SIGCONT };
+    SIGTSTP, SIGCONT, SIGUSR1 };
 
 #define NCAUGHT	(sizeof(signals_caught) / sizeof(signals_caught[0]))
 
@@ -39,7 +39,7 @@ signals_handler(int signo)
 	int saved = errno;
 	ssize_t n;
 
-	if (signo != SIGTSTP && signo != SIGCONT &&
+	if (signo != SIGTSTP && signo != SIGCONT && signo != SIGUSR1 &&
 	    atomic_fetch_add(&signals.s_ends, 1) != 0) {
 		terminal_restore();
 		_exit(128 + signo);

@@ -8,8 +8,8 @@
 #include "base/loop.h"
 
 /*
- * From here to signals_end(), SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP and
- * SIGCONT call fn on the loop's thread, and SIGPIPE does nothing. A second
+ * From here to signals_end(), SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP,
+ * SIGCONT and SIGUSR1 call fn on the loop's thread, and SIGPIPE does nothing. A second
  * signal that asks us to end ends the process at once, in case the first one
  * is not getting through; the terminal is given back first. 0, or -1.
  */

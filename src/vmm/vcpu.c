@@ -16,6 +16,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/hostfault.h"
 #include "base/loop.h"
 #include "vmm/monitor.h"
 
@@ -311,6 +312,8 @@ cmd_stats(struct call *ca, void *arg)
 {
 	struct vmm_stats_params *vst = arg;
 	struct vcpu *v;
+	char text[8192] = "";
+	size_t len;
 	int error;
 
 	(void)ca;
@@ -318,12 +321,22 @@ cmd_stats(struct call *ca, void *arg)
 		return (error);
 	memset(vst->vst_reserved, 0, sizeof(vst->vst_reserved));
 	vst->vst_insns = 0;
-	if (v->v_vm->vm_ops->eo_insns != NULL) {
-		vcpu_take(v);
+	vcpu_take(v);
+	if (v->v_vm->vm_ops->eo_insns != NULL)
 		vst->vst_insns = v->v_vm->vm_ops->eo_insns(v->v_engine);
-		vcpu_give(v);
-	}
+	if (vst->vst_text != NULL && vst->vst_textlen > 0 &&
+	    v->v_vm->vm_ops->eo_report != NULL)
+		v->v_vm->vm_ops->eo_report(v->v_engine, text, sizeof(text));
+	vcpu_give(v);
 	vst->vst_exits = atomic_load(&v->v_exits);
 	vm_put(v->v_vm);
+	if (vst->vst_text != NULL && vst->vst_textlen > 0) {
+		len = strlen(text);
+		if (len >= vst->vst_textlen)
+			len = vst->vst_textlen - 1;
+		text[len] = '\0';
+		if (!hostfault_copy(vst->vst_text, text, len + 1))
+			return (EFAULT);
+	}
 	return (0);
 }

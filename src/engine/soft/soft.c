@@ -15,6 +15,7 @@
 #include "engine/soft/block.h"
 #include "engine/soft/cpu.h"
 #include "engine/soft/jit/asm.h"
+#include "engine/soft/jit/stats.h"
 #include "engine/soft/mmu.h"
 #include "engine/soft/run.h"
 #include "engine/soft/segment.h"
@@ -455,6 +456,12 @@ soft_insns(struct engine_vcpu *v)
 	return (v->ev_cpu.c_insn_count);
 }
 
+static void
+soft_report(struct engine_vcpu *v, char *buf, size_t len)
+{
+	jit_report(&v->ev_cpu, buf, len);
+}
+
 const struct engine_ops engine_soft = {
 	.eo_name = "soft",
 	.eo_probe = soft_probe,
@@ -479,4 +486,5 @@ const struct engine_ops engine_soft = {
 	.eo_tsc_offset = soft_tsc_offset,
 	.eo_cpl = soft_cpl,
 	.eo_insns = soft_insns,
+	.eo_report = soft_report,
 };
