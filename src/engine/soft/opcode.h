@@ -110,6 +110,7 @@ enum op_size {
 #define R_VEC		0x04	/* XMM, with VEX.L YMM */
 #define R_YMM		0x05	/* 256 bits */
 #define R_ST		0x06
+#define R_BYTE		0x07	/* a GPR's low byte, or AH..BH */
 #define R_CLASS		0x0f
 #define R_READ		0x10
 #define R_WRITE		0x20

@@ -39,11 +39,13 @@ struct trace;
 /* Out-of-line code, emitted when the block's hot code is complete. */
 struct tr_cold {
 	void		(*tc_emit)(struct tr *, struct tr_cold *);
+	void		(*tc_ea)(struct tr *, struct tr_cold *);	/* mem.c */
 	uint8_t		*tc_from;	/* rel32 to be patched to this stub */
 	uint8_t		*tc_back;	/* where it goes on in the hot code */
 	const struct insn *tc_insn;
 	uint64_t	 tc_arg[2];
 	uint8_t		 tc_k;		/* instruction */
+	uint16_t	 tc_off;	/* x_off there */
 };
 
 struct tr {
@@ -77,6 +79,7 @@ e_byte(struct tr *x, unsigned b)
 	*x->x_p++ = (uint8_t)b;
 }
 void	e_word(struct tr *, unsigned);
+void	e_bytes(struct tr *, const uint8_t *, unsigned n);
 void	e_long(struct tr *, uint32_t);
 void	e_quad(struct tr *, uint64_t);
 
@@ -120,12 +123,16 @@ struct tr_cold *tr_cold(struct tr *, uint8_t *from,
 
 /*
  * The guest instruction itself with other registers: host numbers for the
- * operands that are GPRs (vector numbers stay as they are). rm: a host GPR, a
- * vector register, or E_MEM for [T0 + T1], E_MEM_T0 for [T0].
+ * operands that are GPRs (vector numbers stay as they are), E_HIGH | 0..3 for
+ * AH..BH. rm: a host GPR, a vector register, E_MEM for [T0 + T1], E_MEM_T0 for
+ * [T0], E_MEM_T1 for [T1], or E_SLOT | n for guest register n in c_gpr.
  * Prefixes are made from the decoded form, never copied.
  */
 #define E_MEM		0x100
 #define E_MEM_T0	0x101
+#define E_MEM_T1	0x102
+#define E_SLOT		0x200
+#define E_HIGH		0x400
 void	e_insn(struct tr *, const struct insn *, unsigned reg, unsigned vvvv,
 	    unsigned rm);
 
@@ -180,7 +187,7 @@ void	tr_indirect(struct tr *);
 /* The entries of a translation (jit.h: CODE), at its start. */
 void	tr_entries(struct tr *);
 
-/* --- the interpreter (translate.c) ---------------------------------------------------- */
+/* --- the interpreter --------------------------------------------------------------------- */
 
 /* The current instruction by its handler. If it ends the block nothing may
  * follow. */
