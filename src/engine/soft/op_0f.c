@@ -216,7 +216,7 @@ static const struct opcode pfx_c3[4] = {
 	[at] = { N("cmov" #cc), V(insn_cmov##cc), RULES(M), FLAGS(in, 0, 0) }
 #define JCC(at, cc, in)							\
 	[at] = { N("j" #cc), X(insn_j##cc), .o_size = OS_BRANCH,	\
-	    .o_imm = IMM_RELZ, RULES(O_END), FLAGS(in, 0, 0) }
+	    .o_imm = IMM_RELZ, RULES(O_END), FLAGS(in, 0, 0), T(tr_jcc) }
 #define SET(at, cc, in)							\
 	[at] = { N("set" #cc), V(insn_set##cc), .o_size = OS_B, RULES(M), \
 	    FLAGS(in, 0, 0) }

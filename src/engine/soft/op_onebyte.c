@@ -134,11 +134,11 @@ static const struct opcode grp5[8] = {
 	[0] = { N("inc"), V(insn_inc), RULES(M | O_LOCK), FLAGS(0, ALL & ~CF, 0) },
 	[1] = { N("dec"), V(insn_dec), RULES(M | O_LOCK), FLAGS(0, ALL & ~CF, 0) },
 	[2] = { N("call"), X(insn_call_rm), .o_size = OS_BRANCH,
-	    RULES(M | O_END) },
+	    RULES(M | O_END), T(tr_call_rm) },
 	[3] = { N("call far"), X(insn_call_far_mem), .o_size = OS_FAR,
 	    RULES(M | O_MEM | O_END) },
 	[4] = { N("jmp"), X(insn_jmp_rm), .o_size = OS_BRANCH,
-	    RULES(M | O_END) },
+	    RULES(M | O_END), T(tr_jmp_rm) },
 	[5] = { N("jmp far"), X(insn_jmp_far_mem), .o_size = OS_FAR,
 	    RULES(M | O_MEM | O_END) },
 	[6] = { N("push"), X(insn_push_rm), .o_size = OS_D64, RULES(M) },
@@ -187,7 +187,7 @@ static const struct opcode pfx_90[4] = {
 
 #define JCC(at, cc, in)							\
 	[at] = { N("j" #cc), X(insn_j##cc), .o_size = OS_BRANCH,	\
-	    .o_imm = IMM_RELB, RULES(O_END), FLAGS(in, 0, 0) }
+	    .o_imm = IMM_RELB, RULES(O_END), FLAGS(in, 0, 0), T(tr_jcc) }
 #define INC_R(at)							\
 	[at] = { N("inc"), V(insn_inc), RULES(O_NO64), FLAGS(0, ALL & ~CF, 0) }
 #define DEC_R(at)							\
@@ -329,8 +329,9 @@ const struct opcode optab_onebyte[256] = {
 
 	[0xc0] = BY(REG, grp2_c0), [0xc1] = BY(REG, grp2_c1),
 	[0xc2] = { N("ret"), X(insn_ret), .o_size = OS_BRANCH,
-	    .o_imm = IMM_W, RULES(O_END) },
-	[0xc3] = { N("ret"), X(insn_ret), .o_size = OS_BRANCH, RULES(O_END) },
+	    .o_imm = IMM_W, RULES(O_END), T(tr_ret) },
+	[0xc3] = { N("ret"), X(insn_ret), .o_size = OS_BRANCH, RULES(O_END),
+	    T(tr_ret) },
 	[0xc4] = { N("les"), X(insn_les), RULES(M | O_MEM | O_NO64 | O_END) },
 	[0xc5] = { N("lds"), X(insn_lds), RULES(M | O_MEM | O_NO64 | O_END) },
 	[0xc6] = BY(REG, grp11_c6), [0xc7] = BY(REG, grp11_c7),
@@ -355,13 +356,13 @@ const struct opcode optab_onebyte[256] = {
 	[0xd7] = { N("xlat"), X(insn_xlat), .o_size = OS_B },
 
 	[0xe0] = { N("loopne"), X(insn_loopne), .o_size = OS_BRANCH,
-	    .o_imm = IMM_RELB, RULES(O_END), FLAGS(ZF, 0, 0) },
+	    .o_imm = IMM_RELB, RULES(O_END), FLAGS(ZF, 0, 0), T(tr_loop) },
 	[0xe1] = { N("loope"), X(insn_loope), .o_size = OS_BRANCH,
-	    .o_imm = IMM_RELB, RULES(O_END), FLAGS(ZF, 0, 0) },
+	    .o_imm = IMM_RELB, RULES(O_END), FLAGS(ZF, 0, 0), T(tr_loop) },
 	[0xe2] = { N("loop"), X(insn_loop), .o_size = OS_BRANCH,
-	    .o_imm = IMM_RELB, RULES(O_END) },
+	    .o_imm = IMM_RELB, RULES(O_END), T(tr_loop) },
 	[0xe3] = { N("jcxz"), X(insn_jcxz), .o_size = OS_BRANCH,
-	    .o_imm = IMM_RELB, RULES(O_END) },
+	    .o_imm = IMM_RELB, RULES(O_END), T(tr_jcxz) },
 	[0xe4] = { N("in"), X(insn_in), .o_size = OS_B, .o_imm = IMM_B,
 	    RULES(O_IO) },
 	[0xe5] = { N("in"), X(insn_in), .o_size = OS_Z, .o_imm = IMM_B,
@@ -371,13 +372,13 @@ const struct opcode optab_onebyte[256] = {
 	[0xe7] = { N("out"), X(insn_out), .o_size = OS_Z, .o_imm = IMM_B,
 	    RULES(O_IO) },
 	[0xe8] = { N("call"), X(insn_call_rel), .o_size = OS_BRANCH,
-	    .o_imm = IMM_RELZ, RULES(O_END) },
+	    .o_imm = IMM_RELZ, RULES(O_END), T(tr_call) },
 	[0xe9] = { N("jmp"), X(insn_jmp_rel), .o_size = OS_BRANCH,
-	    .o_imm = IMM_RELZ, RULES(O_END) },
+	    .o_imm = IMM_RELZ, RULES(O_END), T(tr_jmp) },
 	[0xea] = { N("jmp far"), X(insn_jmp_far), .o_imm = IMM_FAR,
 	    RULES(O_NO64 | O_END) },
 	[0xeb] = { N("jmp"), X(insn_jmp_rel), .o_size = OS_BRANCH,
-	    .o_imm = IMM_RELB, RULES(O_END) },
+	    .o_imm = IMM_RELB, RULES(O_END), T(tr_jmp) },
 	[0xec] = { N("in"), X(insn_in_dx), .o_size = OS_B, RULES(O_IO) },
 	[0xed] = { N("in"), X(insn_in_dx), .o_size = OS_Z, RULES(O_IO) },
 	[0xee] = { N("out"), X(insn_out_dx), .o_size = OS_B, RULES(O_IO) },
