@@ -141,10 +141,12 @@ static const struct opcode grp9[2] = {
 static const struct opcode grp15_fxsave[4] = { XS(fxsave, FEAT_NONE) };
 static const struct opcode grp15_fxrstor[4] = { XS(fxrstor, FEAT_NONE) };
 static const struct opcode grp15_ldmxcsr[4] = {
-	{ N("ldmxcsr"), X(insn_ldmxcsr), .o_size = OS_D, RULES(M) },
+	{ N("ldmxcsr"), X(insn_ldmxcsr), T(tr_mxcsr), .o_size = OS_D,
+	    RULES(M) },
 };
 static const struct opcode grp15_stmxcsr[4] = {
-	{ N("stmxcsr"), X(insn_stmxcsr), .o_size = OS_D, RULES(M) },
+	{ N("stmxcsr"), X(insn_stmxcsr), T(tr_mxcsr), .o_size = OS_D,
+	    RULES(M) },
 };
 static const struct opcode grp15_xsave[4] = { XS(xsave, FEAT_XSAVE) };
 static const struct opcode grp15_xrstor[4] = { XS(xrstor, FEAT_XSAVE) };

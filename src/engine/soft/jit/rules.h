@@ -23,7 +23,7 @@ tr_rule tr_shift_cl, tr_push_r, tr_pop_r, tr_push_imm, tr_push_rm, tr_pop_rm,
 tr_rule tr_jcc, tr_jmp, tr_jmp_rm, tr_call, tr_call_rm, tr_ret, tr_loop,
     tr_jcxz;
 /* vector.c */
-tr_rule tr_vector, tr_x87;
+tr_rule tr_vector, tr_mxcsr, tr_x87;
 /* string.c, sys.c */
 tr_rule tr_string, tr_sys;
 
