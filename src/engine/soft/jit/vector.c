@@ -102,6 +102,9 @@ tr_vector(struct tr *x, const struct insn *i)
 
 	if (!allowed(x, i))
 		return (false);
+	/* There is no register 8 to 15 in 32-bit code, whatever imm8 says. */
+	if (op->o_rules & O_IS4 && !x->x_64 && i->i_imm & 0x80)
+		return (false);
 	if (op->o_exec == insn_vzero) {
 		vzero(x, i);
 		return (true);
