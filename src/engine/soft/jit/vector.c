@@ -201,17 +201,16 @@ x87_need(struct tr *x, const struct insn *i)
 static void
 x87_note_pointers(struct tr *x, const struct insn *i)
 {
-	uint32_t last = LAST_OP_SET | (i->i_opcode & 7) << 8 | i->i_modrm;
-
 	if (i->i_flags & INSN_MEM) {
 		e_ea(x, i);
 		e_gs(x, 0x89, 8, H_T1, C_LAST_EA);
-		last |= (i->i_seg + 1u) << LAST_OP_SEG_SHIFT;
+		e_gs(x, 0xc7, 4, 0, C_LAST_SEG);	/* mov imm */
+		e_long(x, LAST_SEG_SET | i->i_seg);
 	}
 	e_code_va(x, H_T1, (int32_t)x->x_off);
 	e_gs(x, 0x89, 8, H_T1, C_LAST_IP);
-	e_gs(x, 0xc7, 4, 0, C_LAST_OP);			/* mov imm */
-	e_long(x, last);
+	e_gs(x, 0xc7, 4, 0, C_LAST_OP);
+	e_long(x, LAST_OP_SET | (i->i_opcode & 7u) << 8 | i->i_modrm);
 }
 
 bool
