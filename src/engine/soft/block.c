@@ -8,6 +8,7 @@
 
 #include "engine/soft/block.h"
 #include "engine/soft/cpu.h"
+#include "engine/soft/jit/jit.h"
 #include "engine/soft/mmu.h"
 #include "engine/soft/vm.h"
 
@@ -96,26 +97,8 @@ void
 block_jumps_flush(struct cpu *c)
 {
 	c->c_blocks->bc_jump_gen++;
-	memset(c->c_blocks->bc_fetched, 0, sizeof(c->c_blocks->bc_fetched));
 	block_mode_update(c);
 	cpu_request(c, REQ_RESYNC);
-}
-
-void
-block_jumps_forget(struct cpu *c, uint64_t linear)
-{
-	unsigned n = block_fetched(linear);
-
-	if (c->c_blocks->bc_fetched[n / 64] >> (n % 64) & 1)
-		block_jumps_flush(c);
-}
-
-static void
-block_fetch(struct block_cache *bc, uint64_t linear)
-{
-	unsigned n = block_fetched(linear);
-
-	bc->bc_fetched[n / 64] |= UINT64_C(1) << (n % 64);
 }
 
 /* --- forgetting -------------------------------------------------------------------------- */
@@ -166,6 +149,8 @@ block_kill(struct cpu *c, struct block *b)
 	if (b->b_gpa2 != NO_PAGE)
 		block_unlink_page(bc, b, b->b_gpa2);
 	b->b_epoch = 0;
+	if (b->b_trans != NULL)
+		jit_kill(c, b);
 	if (c->c_block == b && c->c_insn >= b->b_insn &&
 	    c->c_insn < b->b_insn + b->b_count)
 		for (i = b->b_insn + (c->c_insn - b->b_insn) + 1;
@@ -253,6 +238,8 @@ block_flush(struct cpu *c)
 	uint8_t *host;
 	unsigned n;
 
+	if (c->c_jit != NULL)
+		jit_flush(c);
 	for (n = 0; n < BLOCK_PAGES; n++)
 		for (p = bc->bc_pages[n]; p != NULL; p = p->p_hash) {
 			flags = vm_page(c->c_vm, &c->c_mmu->m_range, p->p_gpa,
@@ -542,9 +529,6 @@ block_find(struct cpu *c)
 	if (b == NULL)
 		b = block_make(c, linear, &t);
 	c->c_fetching = false;
-	/* what straddles two pages depends on both */
-	block_fetch(bc, linear);
-	block_fetch(bc, linear + INSN_MAXLEN - 1);
 	if (!b->b_temp) {
 		j->bj_linear = linear;
 		j->bj_key = bc->bc_key;

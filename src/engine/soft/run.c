@@ -17,6 +17,7 @@
 #include "engine/soft/block.h"
 #include "engine/soft/cpu.h"
 #include "engine/soft/exception.h"
+#include "engine/soft/jit/jit.h"
 #include "engine/soft/mem.h"
 #include "engine/soft/mmu.h"
 #include "engine/soft/run.h"
@@ -372,6 +373,13 @@ run_claims(struct hostfault *hf)
 	return (false);
 }
 
+/* Is it one of translated code, which goes on? */
+static bool
+run_resumes(struct hostfault *hf)
+{
+	return (jit_fault(hf->hf_arg, hf, run_claims(hf)));
+}
+
 static void
 run_host_fault(struct cpu *c, const struct hostfault *hf)
 {
@@ -439,6 +447,9 @@ run_vcpu(struct cpu *c, struct engine_run *run)
 	struct hostfault hf = { .hf_env = &c->c_jmp, .hf_filter = run_claims,
 	    .hf_arg = c };
 
+	if (c->c_jit != NULL)
+		hf.hf_resume = run_resumes;
+
 	c->c_run = run;
 	run_complete(c, run);
 	if (!c->c_vm->ev_writes_reported)
@@ -485,6 +496,9 @@ run_vcpu(struct cpu *c, struct engine_run *run)
 			c->c_step = false;
 			if (run_boundary(c))
 				run_single(c);
+			else if (c->c_jit != NULL &&
+			    (c->c_jmode & JM_NONE) == 0)
+				jit_run(c);
 			else
 				run_blocks(c);
 		}
@@ -497,6 +511,7 @@ run_vcpu(struct cpu *c, struct engine_run *run)
 		break;
 	}
 	hostfault_pop(&hf);
+	jit_end(c);
 	mem_split_release(c);
 	if (c->c_delivering)
 		event_unwind(c);

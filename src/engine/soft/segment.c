@@ -8,6 +8,7 @@
  */
 #include "engine/soft/block.h"
 #include "engine/soft/cpu.h"
+#include "engine/soft/jit/jit.h"
 #include "engine/soft/handlers.h"
 #include "engine/soft/mem.h"
 #include "engine/soft/stack.h"
@@ -59,6 +60,7 @@ cpu_mode_update(struct cpu *c)
 		seg_derive(c, &c->c_seg[seg]);
 	mmu_mode_update(c);
 	block_mode_update(c);
+	jit_mode_update(c);
 	cpu_request(c, REQ_RESYNC);
 }
 

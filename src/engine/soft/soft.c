@@ -14,7 +14,7 @@
 #include "base/hostfault.h"
 #include "engine/soft/block.h"
 #include "engine/soft/cpu.h"
-#include "engine/soft/jit/asm.h"
+#include "engine/soft/jit/jit.h"
 #include "engine/soft/jit/stats.h"
 #include "engine/soft/mmu.h"
 #include "engine/soft/run.h"
@@ -325,6 +325,7 @@ soft_vcpu_free(struct engine_vcpu *v)
 
 	if (c->c_vm != NULL)
 		vm_leave(c->c_vm, c);
+	jit_free(c);
 	block_cache_free(c->c_blocks);
 	mmu_free(c->c_mmu);
 	stub_cache_free(c->c_stubs);
@@ -387,6 +388,9 @@ soft_vcpu_new(struct engine_vm *vm, unsigned id, const struct engine_host *host,
 	c->c_intr = -1;
 	msr_reset(c);
 	fpu_reset(c);
+	/* without memory for it the interpreter does */
+	if (!vm->ev_jit.jo_interp)
+		jit_new(c, &vm->ev_jit);
 	regs_load(c, &r);
 	*out = v;
 	return (0);

@@ -110,7 +110,7 @@ jit_code_new(struct jit *j)
 	memcpy(j->j_rw, jit_thunks, thunks);
 	j->j_thunks = (uint32_t)(thunks + 63) & ~63u;
 	frame[0] = (uintptr_t)CODE_RX(j, THUNK_AT(THUNK_RETURN));
-	frame[1] = 0;
+	frame[1] = ~(uint64_t)0;
 	for (n = 0; n < JT_CLASSES; n++) {
 		if (mprotect(returns_empty(j, n) + FRAME - RETURNS_SIZE,
 		    RETURNS_SIZE, PROT_READ | PROT_WRITE) == -1)
@@ -173,16 +173,15 @@ jit_returns_overflow(const struct cpu *c, uintptr_t addr, uintptr_t rip,
 	if (addr - (low - RETURNS_GUARD) >= RETURNS_GUARD)
 		return (0);
 	/*
-	 * A paired call has pushed its key; a call of a thunk is no frame.
-	 * Calls are E8 rel32 (flow.c).
+	 * A paired call (E8 rel32, 65 FF /2) has pushed its return address; a
+	 * call of a thunk is no frame, and a push is the first half of one.
 	 */
-	if (insn[0] == 0xe8) {
-		memcpy(&rel, insn + 1, sizeof(rel));
-		if (rip + 5 + (uintptr_t)(intptr_t)rel -
-		    (uintptr_t)j->j_rx >= j->j_thunks) {
-			empty -= sizeof(uint64_t);
-			memcpy(empty, (const void *)rsp, sizeof(uint64_t));
-		}
+	memcpy(&rel, insn + 1, sizeof(rel));
+	if (insn[0] == 0x65 || (insn[0] == 0xe8 &&
+	    rip + 5 + (uintptr_t)(intptr_t)rel - (uintptr_t)j->j_rx >=
+	    j->j_thunks)) {
+		empty -= sizeof(uint64_t);
+		memcpy(empty, (const void *)rsp, sizeof(uint64_t));
 	}
 	return ((uintptr_t)empty);
 }

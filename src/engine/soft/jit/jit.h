@@ -87,6 +87,8 @@
 #include "engine/soft/cpu.h"
 #include "engine/soft/jit/asm.h"
 
+struct hostfault;
+
 /*
  * c_jmode. Code that cannot be translated (16-bit, real, virtual-8086, CS, SS
  * or stack size not flat, #AC on) is JM_NONE.
@@ -241,6 +243,11 @@ void	jit_flush(struct cpu *);
  * thunks, the arena, the return stacks. */
 int	jit_code_new(struct jit *);
 void	jit_code_free(struct jit *);
+/* The run is over: GS and the signal stack are the caller's again. */
+void	jit_end(struct cpu *);
+/* In signal context: a fault of translated code. True: the thread goes on at
+ * hf_rip. guest_memory: it is one of hf_addr, in guest memory. */
+bool	jit_fault(struct cpu *, struct hostfault *, bool guest_memory);
 /* Is this host address in translated code? Safe in a signal handler. */
 bool	jit_contains(const struct cpu *, uintptr_t rip);
 
@@ -283,6 +290,11 @@ void	jc_set(struct cpu *, uint64_t linear, const struct tblock *,
 uint8_t	*jit_fill(struct cpu *, uint64_t linear, unsigned what);
 /* No entry leads to t any more. */
 void	jc_forget(struct cpu *, const struct tblock *);
+
+/* --- helpers (jit.c); true: translated code goes on at c_exit[1] ------------------ */
+
+bool	jit_interp(struct cpu *, uintptr_t back);	/* THUNK_INTERP */
+bool	jit_slow(struct cpu *, uintptr_t back);	/* THUNK_SLOW, filled nothing */
 
 /* --- between the translator's files ---------------------------------------------- */
 
