@@ -191,6 +191,9 @@ pvclock_wrmsr(struct pvclock *pc, uint32_t msr, uint64_t value,
 
 /* --- the TSC's frequency ---------------------------------------------------- */
 
+#define CALIBRATE_MS	2	/* known to some 5 ppm then, as clocks are */
+#define CALIBRATE_TRIES	64
+
 /* Reads both clocks at one moment, as nearly as a few tries allow. */
 static void
 read_clocks(uint64_t *tsc, uint64_t *ns)
@@ -198,7 +201,7 @@ read_clocks(uint64_t *tsc, uint64_t *ns)
 	uint64_t t0, t1, n, best = UINT64_MAX;
 	int i;
 
-	for (i = 0; i < 16; i++) {
+	for (i = 0; i < CALIBRATE_TRIES; i++) {
 		t0 = __rdtsc();
 		n = clock_ns(CLOCK_MONOTONIC_RAW);
 		t1 = __rdtsc();
@@ -210,11 +213,11 @@ read_clocks(uint64_t *tsc, uint64_t *ns)
 	}
 }
 
-/* kHz of the TSC over ms milliseconds. */
+/* The TSC's kHz as they are seen to be. */
 static uint64_t
-tsc_calibrate(unsigned ms)
+tsc_calibrate(void)
 {
-	struct timespec wait = { 0, (long)ms * 1000000 };
+	struct timespec wait = { 0, CALIBRATE_MS * 1000000 };
 	uint64_t t0 = 0, t1 = 0, n0 = 0, n1 = 0;
 
 	read_clocks(&t0, &n0);
@@ -252,17 +255,11 @@ static pthread_once_t tsc_once = PTHREAD_ONCE_INIT;
 static void
 tsc_measure(void)
 {
-	uint64_t said = tsc_documented(), seen;
+	uint64_t said = tsc_documented(), seen = tsc_calibrate();
 
 	/* A hypervisor may pass on another machine's figure. */
-	if (said != 0) {
-		seen = tsc_calibrate(2);
-		if (said > seen - seen / 200 && said < seen + seen / 200) {
-			tsc_khz = said;
-			return;
-		}
-	}
-	tsc_khz = tsc_calibrate(20);
+	tsc_khz = said > seen - seen / 200 && said < seen + seen / 200 ?
+	    said : seen;
 	if (tsc_khz == 0)	/* the clock stands still: anything is right */
 		tsc_khz = 1000000;
 }
