@@ -404,8 +404,7 @@ xsave(struct cpu *c, const struct insn *i, bool opt, bool compact)
 			used |= X_SSE;
 		bv = used & rfbm;
 	} else {
-		bv = get64((uint8_t[8]) { 0 });
-		mem_read_buf(c, linear + XS_BV, &bv, sizeof(bv));
+		bv = mem_read(c, linear + XS_BV, sizeof(bv));
 		bv = (bv & ~(uint64_t)rfbm) | (used & rfbm);
 	}
 	xsave_store(c, i, linear, rfbm, opt || compact ? rfbm & used : rfbm,
