@@ -73,6 +73,15 @@ struct vmm_enable_params {
 #define VMM_CAP_NOREGS		0x00000010
 /* Unknown MSRs read as zero and drop writes instead of raising #GP. */
 #define VMM_CAP_IGNORE_MSRS	0x00000020
+/*
+ * The client promises, until the VM has ended or TERM has returned, that this
+ * descriptor stays open; that no asynchronous signal's handler comes to call
+ * the monitor from inside a command, and signals that are to end a RUN use
+ * KICK instead; that no thread is cancelled inside a command; and that the
+ * handlers of SIGSEGV, SIGBUS, SIGFPE and SIGILL are left alone. Commands
+ * through the descriptor then need no system calls to be sure of that.
+ */
+#define VMM_CAP_PROMISE		0x00000040
 
 #define VEE_FAULT_MMIO		0x80
 

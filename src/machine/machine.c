@@ -78,7 +78,7 @@ vm_new(struct machine *m, struct err *err)
 	m->m_id = vcp.vcp_id;
 	ven.ven_vm_id = m->m_id;
 	ven.ven_caps = VMM_CAP_ALL_PORTS | VMM_CAP_MMIO | VMM_CAP_APIC |
-	    VMM_CAP_WRITTEN | VMM_CAP_NOREGS;
+	    VMM_CAP_WRITTEN | VMM_CAP_NOREGS | VMM_CAP_PROMISE;
 	if (vmm_ioctl(m->m_vmm, VMM_IOC_ENABLE, &ven) == -1)
 		return (err_sys(err, "cannot enable the VM's extensions"));
 	return (0);

@@ -5,7 +5,9 @@
  * 1. One lock [m]. The interrupt line follows uart_update(), which is called
  *    after each change.
  * 2. Output goes into n_out, a ring that a writer thread empties by blocking
- *    writes, so that neither a VCPU nor the loop ever waits for a terminal.
+ *    writes, so that neither a VCPU nor the loop ever waits for a terminal. It
+ *    waits a moment for more than the first byte: a guest sends a line byte by
+ *    byte, and a write for each would cost more than all else here.
  *    THRE is set while the ring has room: a guest that honours it loses no
  *    byte however slow the other end is, and one that does not loses its own.
  * 3. Input is read on the loop's thread into n_in, and only while there is
@@ -29,6 +31,8 @@
 #define FIFO_SIZE	16
 #define IN_SIZE		4096
 #define OUT_SIZE	65536		/* power of two */
+#define OUT_MANY	4096		/* bytes that are written at once */
+#define OUT_GATHER_NS	1000000		/* fewer wait for more so long */
 
 /* Register offsets */
 #define UART_DATA	0		/* RBR, THR; DLL with DLAB */
@@ -257,7 +261,8 @@ uart_transmit(struct ns8250 *n, uint8_t byte)
 	} else if (n->n_writer_runs && !n->n_out_broken &&
 	    n->n_out_count < OUT_SIZE) {
 		n->n_out[(n->n_out_first + n->n_out_count) % OUT_SIZE] = byte;
-		if (n->n_out_count++ == 0)
+		n->n_out_count++;
+		if (n->n_out_count == 1 || n->n_out_count == OUT_MANY)
 			pthread_cond_signal(&n->n_out_work);
 	}
 	if (n->n_out_count < OUT_SIZE) {
@@ -291,6 +296,24 @@ pause_ms(unsigned ms)
 	nanosleep(&ts, NULL);
 }
 
+/* Waits a moment for more to write. Lock held. */
+static void __attribute__((noinline))
+uart_gather(struct ns8250 *n)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += OUT_GATHER_NS;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000;
+	}
+	while (!n->n_out_quit && n->n_out_count < OUT_MANY)
+		if (pthread_cond_timedwait(&n->n_out_work, &n->n_lock,
+		    &until) != 0)
+			break;
+}
+
 /*
  * The thread may be cancelled in its write. No variable of this function has
  * its address taken: the address sanitizer does not see such a frame go.
@@ -308,6 +331,8 @@ uart_writer(void *arg)
 	while (!n->n_out_quit) {
 		if (n->n_out_count == 0) {
 			pthread_cond_wait(&n->n_out_work, &n->n_lock);
+			if (n->n_out_count != 0)
+				uart_gather(n);
 			continue;
 		}
 		len = n->n_out_count;
@@ -523,7 +548,7 @@ uart_start(struct ns8250 *n)
 	pthread_mutex_init(&n->n_lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&n->n_out_work, NULL);
+	pthread_cond_init(&n->n_out_work, &attr);
 	pthread_cond_init(&n->n_out_done, &attr);
 	pthread_condattr_destroy(&attr);
 	n->n_window = (struct window){ .w_base = n->n_config.nc_base,

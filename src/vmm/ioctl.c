@@ -8,6 +8,7 @@
  *    and cannot be cancelled. A signal handler therefore finds none of our
  *    locks held by its own thread, and runs when the command's results are in
  *    place, as with a kernel's ioctl(2).
+ *    Whoever promises to spare us the trouble (VMM_CAP_PROMISE) is believed.
  * 3. The caller's structures are copied once in each direction, and a bad
  *    pointer is EFAULT.
  *
@@ -77,6 +78,9 @@ static const int synchronous[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP,
  * kernel numbers memfds by a counter, so no other file comes to have it. */
 static atomic_ullong handle_seen;
 
+/* The descriptor whose user keeps VMM_CAP_PROMISE; -1: none. */
+static atomic_int handle_trusted = -1;
+
 static bool
 handle_read(int fd, struct handle *h)
 {
@@ -141,6 +145,8 @@ vmm_close(int fd)
 		errno = EBADF;
 		return (-1);
 	}
+	if (fd == atomic_load(&handle_trusted))
+		call_distrust();
 	return (close(fd));
 }
 
@@ -162,8 +168,6 @@ command_do(const struct command *co, struct call *ca, void *params)
 	size_t size = _IOC_SIZE(co->co_code);
 	int error;
 
-	/* Every time: the client may have taken the signals over since. */
-	hostfault_init();
 	if (!hostfault_copy(&p, params, size))
 		return (EFAULT);
 	error = co->co_fn(ca, &p);
@@ -181,8 +185,10 @@ vmm_ioctl(int fd, unsigned long code, void *params)
 	sigset_t block;
 	size_t i;
 	int error, cancel;
+	bool trusted;
 
-	if (!handle_is(fd)) {
+	trusted = fd == atomic_load(&handle_trusted) && fd != -1;
+	if (!trusted && !handle_is(fd)) {
 		errno = EBADF;
 		return (-1);
 	}
@@ -195,13 +201,20 @@ vmm_ioctl(int fd, unsigned long code, void *params)
 		return (-1);
 	}
 	ca.ca_fd = fd;
-	asynchronous_signals(&block);
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
-	/* the client may have blocked those that we handle */
-	pthread_sigmask(SIG_SETMASK, &block, &ca.ca_mask);
-	error = command_do(&commands[i], &ca, params);
-	pthread_sigmask(SIG_SETMASK, &ca.ca_mask, NULL);
-	pthread_setcancelstate(cancel, NULL);
+	if (trusted) {
+		sigfillset(&ca.ca_mask);
+		error = command_do(&commands[i], &ca, params);
+	} else {
+		asynchronous_signals(&block);
+		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+		/* SETMASK: nor may what we handle stay blocked */
+		pthread_sigmask(SIG_SETMASK, &block, &ca.ca_mask);
+		/* The client may have taken the handlers over since. */
+		hostfault_init();
+		error = command_do(&commands[i], &ca, params);
+		pthread_sigmask(SIG_SETMASK, &ca.ca_mask, NULL);
+		pthread_setcancelstate(cancel, NULL);
+	}
 	if (error != 0) {
 		errno = error;
 		return (-1);
@@ -243,6 +256,18 @@ call_signalfd(const struct call *ca)
 
 	call_signals(ca, &want);
 	return (signalfd(-1, &want, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+
+void
+call_trust(const struct call *ca)
+{
+	atomic_store(&handle_trusted, ca->ca_fd);
+}
+
+void
+call_distrust(void)
+{
+	atomic_store(&handle_trusted, -1);
 }
 
 int

@@ -66,6 +66,9 @@ struct call {
 bool	call_interrupted(const struct call *);
 /* A new signalfd that is readable when such a signal is pending, or -1. */
 int	call_signalfd(const struct call *);
+/* Takes the client at its word (VMM_CAP_PROMISE), or no longer. */
+void	call_trust(const struct call *);
+void	call_distrust(void);
 /* What the descriptor's next VMs use, and changing it. 0 or errno. */
 int	call_engine(const struct call *, char spec[CALL_ENGINE_LEN]);
 int	call_set_engine(const struct call *, const char *spec);

@@ -40,6 +40,7 @@ list_fork_child(void)
 {
 	list_head = NULL;
 	pthread_mutex_unlock(&list_lock);
+	call_distrust();
 }
 
 static void
@@ -215,6 +216,8 @@ vm_terminate(uint32_t id)
 	pthread_mutex_unlock(&list_lock);
 	if (vm == NULL)
 		return (ENOENT);
+	if ((vm->vm_caps & VMM_CAP_PROMISE) != 0)
+		call_distrust();
 	for (i = 0; i < vm->vm_ncpus; i++)
 		vcpu_terminate(&vm->vm_vcpu[i]);
 	server_drop(id);
@@ -389,12 +392,12 @@ cmd_enable(struct call *ca, void *arg)
 {
 	const struct vmm_enable_params *ven = arg;
 	const uint32_t all = VMM_CAP_ALL_PORTS | VMM_CAP_MMIO | VMM_CAP_APIC |
-	    VMM_CAP_WRITTEN | VMM_CAP_NOREGS | VMM_CAP_IGNORE_MSRS;
+	    VMM_CAP_WRITTEN | VMM_CAP_NOREGS | VMM_CAP_IGNORE_MSRS |
+	    VMM_CAP_PROMISE;
 	struct vm *vm;
 	uint32_t more;
 	int error;
 
-	(void)ca;
 	if ((error = vm_get(ven->ven_vm_id, &vm)) != 0)
 		return (error);
 	pthread_mutex_lock(&vm->vm_lock);
@@ -408,8 +411,11 @@ cmd_enable(struct call *ca, void *arg)
 	if (error == 0 && (more & VMM_CAP_WRITTEN) != 0 &&
 	    vm->vm_ops->eo_writes_reported != NULL)
 		vm->vm_ops->eo_writes_reported(vm->vm_engine, true);
-	if (error == 0)
+	if (error == 0) {
 		vm->vm_caps |= more;
+		if ((more & VMM_CAP_PROMISE) != 0)
+			call_trust(ca);
+	}
 	pthread_mutex_unlock(&vm->vm_lock);
 	vm_put(vm);
 	return (error);

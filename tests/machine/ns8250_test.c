@@ -343,6 +343,37 @@ test_nothing_connected(void **state)
 	assert_null(ns8250_new(ports, &nc));
 }
 
+/* Bytes that come one by one leave together, at most once a millisecond. */
+static void
+test_gathered(void **state)
+{
+	uint8_t buf[4096];
+	size_t total = 0, writes = 0, i;
+	uint64_t start, spent;
+	ssize_t n;
+
+	(void)state;
+	/* each write(2) is then a read(2) of its own */
+	assert_int_equal(fcntl(out_pipe[1], F_SETFL, O_DIRECT), 0);
+	assert_true(fcntl(out_pipe[1], F_SETPIPE_SZ, 1 << 20) > 0);
+	start = loop_now();
+	for (i = 0; i < 1000; i++) {
+		put(0, (uint8_t)i);
+		while (loop_now() < start + (i + 1) * 10000)
+			continue;
+	}
+	assert_true(ns8250_drain(uart, 10000));
+	spent = loop_now() - start;
+	for (; total < 1000; total += (size_t)n, writes++) {
+		n = read(out_pipe[0], buf, sizeof(buf));
+		assert_true(n > 0);
+		for (i = 0; i < (size_t)n; i++)
+			assert_int_equal(buf[i], (uint8_t)(total + i));
+	}
+	assert_int_equal(total, 1000);
+	assert_in_range(writes, 1, spent / 1000000 + 1);
+}
+
 int
 main(void)
 {
@@ -352,7 +383,7 @@ main(void)
 		T(test_transmit_interrupt), T(test_receive),
 		T(test_flow_control), T(test_slow_output),
 		T(test_stuck_output), T(test_broken_output),
-		T(test_nothing_connected),
+		T(test_nothing_connected), T(test_gathered),
 	};
 
 	return (cmocka_run_group_tests(tests, NULL, NULL));

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -561,7 +562,7 @@ test_enable(void **state)
 	client_params(&vcp, 1, "caps");
 	client_create(fd, &vcp, 0);
 	vil.vil_vm_id = vwr.vwr_vm_id = ven.ven_vm_id = vcp.vcp_id;
-	ven.ven_caps = 0x40;
+	ven.ven_caps = 0x80;
 	assert_int_equal(client_do(fd, VMM_IOC_ENABLE, &ven), EINVAL);
 	ven.ven_caps = 0x80000001;
 	assert_int_equal(client_do(fd, VMM_IOC_ENABLE, &ven), EINVAL);
@@ -589,6 +590,62 @@ test_enable(void **state)
 	vwr.vwr_size = SIZE_MAX;
 	assert_int_equal(client_do(fd, VMM_IOC_WRITTEN, &vwr), EINVAL);
 	client_end(fd, &vcp);
+}
+
+static void
+own_handler(int signo)
+{
+	(void)signo;
+}
+
+static bool
+handler_is_own(void)
+{
+	struct sigaction sa;
+
+	sigaction(SIGFPE, NULL, &sa);
+	return (sa.sa_handler == own_handler);
+}
+
+/* VMM_CAP_PROMISE: nothing is checked for the descriptor, until TERM. */
+static void
+test_promise(void **state)
+{
+	struct sigaction own = { .sa_handler = own_handler }, old;
+	struct vm_create_params vcp;
+	struct vm_info_params vip = { 0 };
+	int other = vmm_open();
+
+	(void)state;
+	client_params(&vcp, 1, "promise");
+	client_create(fd, &vcp, VMM_CAP_PROMISE);
+	sigaction(SIGFPE, &own, &old);
+	assert_int_equal(probe(fd), 0);
+	assert_int_equal(client_do(fd, VMM_IOC_INFO, NULL), EFAULT);
+	vip.vip_size = 1 << 20;
+	vip.vip_info = (void *)8;
+	assert_int_equal(client_do(fd, VMM_IOC_INFO, &vip), EFAULT);
+	assert_int_equal(client_do(fd, 0x1234, &vip), ENOTTY);
+	assert_true(handler_is_own());
+	/* it goes for this one alone */
+	assert_int_equal(probe(-1), EBADF);
+	assert_int_equal(probe(0), EBADF);
+	assert_int_equal(probe(other), 0);
+	assert_false(handler_is_own());
+	sigaction(SIGFPE, &own, NULL);
+	assert_int_equal(probe(fd), 0);
+	assert_true(handler_is_own());
+	client_end(fd, &vcp);
+	assert_int_equal(probe(fd), 0);
+	assert_false(handler_is_own());
+
+	/* the end of the descriptor is the end of it, too */
+	client_params(&vcp, 1, "promise");
+	client_create(other, &vcp, VMM_CAP_PROMISE);
+	assert_int_equal(vmm_close(other), 0);
+	assert_int_equal(probe(other), EBADF);
+	client_end(fd, &vcp);
+	sigaction(SIGFPE, &old, NULL);
 }
 
 /* The counter of ids is not started over by the end of all VMs. */
@@ -632,6 +689,7 @@ main(void)
 		cmocka_unit_test(test_mprotect_ept),
 		cmocka_unit_test(test_engine),
 		cmocka_unit_test(test_enable),
+		cmocka_unit_test(test_promise),
 		cmocka_unit_test(test_ids_go_on),
 	};
 

@@ -97,8 +97,26 @@ void
 block_jumps_flush(struct cpu *c)
 {
 	c->c_blocks->bc_jump_gen++;
+	memset(c->c_blocks->bc_fetched, 0, sizeof(c->c_blocks->bc_fetched));
 	block_mode_update(c);
 	cpu_request(c, REQ_RESYNC);
+}
+
+void
+block_jumps_forget(struct cpu *c, uint64_t linear)
+{
+	unsigned n = block_fetched(linear);
+
+	if (c->c_blocks->bc_fetched[n / 64] >> (n % 64) & 1)
+		block_jumps_flush(c);
+}
+
+static void
+block_fetch(struct block_cache *bc, uint64_t linear)
+{
+	unsigned n = block_fetched(linear);
+
+	bc->bc_fetched[n / 64] |= UINT64_C(1) << (n % 64);
 }
 
 /* --- forgetting -------------------------------------------------------------------------- */
@@ -529,6 +547,9 @@ block_find(struct cpu *c)
 	if (b == NULL)
 		b = block_make(c, linear, &t);
 	c->c_fetching = false;
+	/* what straddles two pages depends on both */
+	block_fetch(bc, linear);
+	block_fetch(bc, linear + INSN_MAXLEN - 1);
 	if (!b->b_temp) {
 		j->bj_linear = linear;
 		j->bj_key = bc->bc_key;

@@ -26,6 +26,7 @@
 #define BLOCK_INSNS	64
 #define BLOCK_JUMPS	4096
 #define BLOCK_PAGES	16384
+#define BLOCK_FETCHED	4096
 #define NO_PAGE		UINT64_MAX
 
 struct block {
@@ -70,6 +71,9 @@ struct code_page {
 
 struct block_cache {
 	struct block_jump bc_jump[BLOCK_JUMPS];
+	/* Pages that code was fetched from since the jumps were flushed, hashed
+	 * by block_fetched(): others can be mapped anew without a flush. */
+	uint64_t	 bc_fetched[BLOCK_FETCHED / 64];
 	uint64_t	 bc_jump_gen;
 	uint64_t	 bc_key;	/* bc_jump_gen and the mode: see below */
 	uint32_t	 bc_epoch;
@@ -102,11 +106,20 @@ bool		 block_check(struct cpu *, struct block *);
  * is there (a generation), and by mode. */
 void		 block_mode_update(struct cpu *);
 void		 block_jumps_flush(struct cpu *);
+/* The same if code was fetched from linear's page. */
+void		 block_jumps_forget(struct cpu *, uint64_t linear);
 
 static inline struct block_jump *
 block_jump_slot(struct block_cache *bc, uint64_t linear)
 {
 	return (&bc->bc_jump[(linear ^ linear >> 12) & (BLOCK_JUMPS - 1)]);
+}
+
+/* The bit of linear's page in bc_fetched. */
+static inline unsigned
+block_fetched(uint64_t linear)
+{
+	return ((unsigned)(linear >> 12 ^ linear >> 24) & (BLOCK_FETCHED - 1));
 }
 
 /* Where the code page that begins at gpa is, or would be, linked to. */

@@ -167,7 +167,7 @@ struct fpu {
 	/* the last x87 instruction of translated code that sets the pointers
 	 * (jit/fpu.c) */
 	uint64_t	f_last_ip, f_last_ea;
-	uint32_t	f_last_op;
+	uint32_t	f_last_op, f_last_seg;
 };
 
 /*

@@ -184,8 +184,7 @@ mmu_flush_page(struct cpu *c, uint64_t linear)
 {
 	struct mmu *m = c->c_mmu;
 	struct tlb_entry *e;
-	uint64_t small = (linear >> 21) % MMU_REGIONS;
-	uint64_t big = (linear >> 30) % MMU_REGIONS;
+	unsigned small = mmu_region(linear, 21), big = mmu_region(linear, 30);
 	unsigned k;
 
 	if (m->m_large[0][small / 64] >> (small % 64) & 1 ||
@@ -202,7 +201,7 @@ mmu_flush_page(struct cpu *c, uint64_t linear)
 	}
 	if (c->c_jit != NULL)
 		jtlb_forget(c, linear);
-	block_jumps_flush(c);
+	block_jumps_forget(c, linear);
 }
 
 /* --- what keeps tags away --------------------------------------------------------- */

@@ -46,7 +46,7 @@ struct tlb_entry {
  */
 enum mmu_class { MMU_USER, MMU_SUPER, MMU_SMAP, MMU_SLOW, MMU_CLASSES };
 
-#define MMU_REGIONS	4096	/* see m_large */
+#define MMU_REGIONS	4096	/* see m_large; a power of two */
 
 struct mmu {
 	struct tlb_entry m_tlb[MMU_CLASSES][TLB_SIZE];
@@ -55,8 +55,8 @@ struct mmu {
 	uint32_t	 m_global;	/* generation of global entries */
 	enum mmu_class	 m_class;	/* of explicit accesses now */
 	uint64_t	 m_pcid[4096];	/* contexts by PCID; 0: none yet */
-	/* Where pieces of large pages were put into the TLB, hashed by 2 MiB
-	 * and by 1 GiB regions: INVLPG there flushes everything. */
+	/* Where pieces of large pages were put into the TLB, by mmu_region()
+	 * of 2 MiB and of 1 GiB: INVLPG there flushes everything. */
 	uint64_t	 m_large[2][MMU_REGIONS / 64];
 	uint64_t	 m_watch[4][2];	/* data breakpoints: linear [from, to) */
 	unsigned	 m_nwatch;
@@ -117,6 +117,16 @@ void	mmu_mmio_write(struct cpu *, uint64_t gpa, unsigned size, uint64_t);
 /* The client answered (or did) the access that left run(). */
 void	mmu_mmio_complete(struct cpu *, uint64_t data);
 void	mmu_mmio_reset(struct cpu *);
+
+/* Regions of 1 << shift bytes by number. The two halves of the address space
+ * never meet: INVLPG is mostly of small pages of the lower, large pages are
+ * mostly in the upper. */
+static inline unsigned
+mmu_region(uint64_t linear, unsigned shift)
+{
+	return ((unsigned)(linear >> shift & (MMU_REGIONS / 2 - 1)) |
+	    (linear >> 63 != 0 ? MMU_REGIONS / 2 : 0));
+}
 
 static inline struct tlb_entry *
 tlb_slot(struct tlb_entry *table, uint64_t linear)

@@ -12,6 +12,12 @@
 #define AF	FL_AF
 #define ALL	FL_ARITH
 
+/* How a row is copied by the translator: what is done to reg, to r/m. */
+#define COPY	T(tr_copy)
+#define B(what)	(R_BYTE | (what))
+#define G(what)	(R_GPR | (what))
+#define OPS(reg, rm)	.o_reg = (reg), .o_rm = (rm), COPY
+
 /* Group 6 */
 static const struct opcode grp6[8] = {
 	[0] = { N("sldt"), X(insn_sldt), RULES(M | O_PROT) },
@@ -74,21 +80,22 @@ static const struct opcode grp7[2] = {
 };
 
 /* Group 8: BT family with an immediate. */
-#define BT(at, nm, lock)						\
+#define BT(at, nm, rw, lock)						\
 	[at] = { N(#nm), V(insn_##nm##_imm), .o_imm = IMM_B,		\
-	    RULES(M | (lock)), FLAGS(ALL, ALL & ~ZF, ALL & ~(ZF | CF)) }
+	    RULES(M | (lock)), .o_rm = G(rw), COPY,			\
+	    FLAGS(ALL, ALL & ~ZF, ALL & ~(ZF | CF)) }
 static const struct opcode grp8[8] = {
-	BT(4, bt, 0), BT(5, bts, O_LOCK), BT(6, btr, O_LOCK),
-	BT(7, btc, O_LOCK),
+	BT(4, bt, R_READ, 0), BT(5, bts, R_RW, O_LOCK),
+	BT(6, btr, R_RW, O_LOCK), BT(7, btc, R_RW, O_LOCK),
 };
 
 /* Group 9 */
 static const struct opcode cmpxchg8b[2] = {
 	{ N("cmpxchg8b"), X(insn_cmpxchg8b), .o_size = OS_Q,
-	    RULES(M | O_LOCK), .o_msize = 8, FLAGS(ALL, ZF, 0) },
+	    RULES(M | O_LOCK), .o_msize = 8, T(tr_cmpxchg), FLAGS(ALL, ZF, 0) },
 	{ N("cmpxchg16b"), X(insn_cmpxchg16b), .o_size = OS_Q,
 	    .o_feature = FEAT_CX16, RULES(M | O_LOCK | O_ALIGN), .o_msize = 16,
-	    FLAGS(ALL, ZF, 0) },
+	    T(tr_cmpxchg), FLAGS(ALL, ZF, 0) },
 };
 static const struct opcode grp9_xrstors[4] = {
 	[PFX_NONE] = { N("xrstors"), X(insn_xrstors), .o_size = OS_Y,
@@ -109,9 +116,9 @@ static const struct opcode grp9_mem[8] = {
 	[5] = BY(PREFIX, grp9_xsaves),
 };
 #define RDRAND	{ N("rdrand"), V(insn_rdrand), .o_feature = FEAT_RDRAND, \
-		    RULES(M), FLAGS(0, ALL, 0) }
+		    RULES(M), .o_rm = G(R_WRITE), COPY, FLAGS(0, ALL, 0) }
 #define RDSEED	{ N("rdseed"), V(insn_rdseed), .o_feature = FEAT_RDSEED, \
-		    RULES(M), FLAGS(0, ALL, 0) }
+		    RULES(M), .o_rm = G(R_WRITE), COPY, FLAGS(0, ALL, 0) }
 static const struct opcode grp9_rdrand[4] = {
 	[PFX_NONE] = RDRAND, [PFX_66] = RDRAND,
 };
@@ -134,10 +141,12 @@ static const struct opcode grp9[2] = {
 static const struct opcode grp15_fxsave[4] = { XS(fxsave, FEAT_NONE) };
 static const struct opcode grp15_fxrstor[4] = { XS(fxrstor, FEAT_NONE) };
 static const struct opcode grp15_ldmxcsr[4] = {
-	{ N("ldmxcsr"), X(insn_ldmxcsr), .o_size = OS_D, RULES(M) },
+	{ N("ldmxcsr"), X(insn_ldmxcsr), T(tr_mxcsr), .o_size = OS_D,
+	    RULES(M) },
 };
 static const struct opcode grp15_stmxcsr[4] = {
-	{ N("stmxcsr"), X(insn_stmxcsr), .o_size = OS_D, RULES(M) },
+	{ N("stmxcsr"), X(insn_stmxcsr), T(tr_mxcsr), .o_size = OS_D,
+	    RULES(M) },
 };
 static const struct opcode grp15_xsave[4] = { XS(xsave, FEAT_XSAVE) };
 static const struct opcode grp15_xrstor[4] = { XS(xrstor, FEAT_XSAVE) };
@@ -166,13 +175,13 @@ static const struct opcode grp15_rdgsbase[4] = FSGS(rdgsbase);
 static const struct opcode grp15_wrfsbase[4] = FSGS(wrfsbase);
 static const struct opcode grp15_wrgsbase[4] = FSGS(wrgsbase);
 static const struct opcode grp15_lfence[4] = {
-	{ N("lfence"), X(insn_nop), RULES(M) },
+	{ N("lfence"), X(insn_nop), RULES(M), T(tr_nop) },
 };
 static const struct opcode grp15_mfence[4] = {
-	{ N("mfence"), X(insn_fence), RULES(M) },
+	{ N("mfence"), X(insn_fence), RULES(M), T(tr_nop) },
 };
 static const struct opcode grp15_sfence[4] = {
-	{ N("sfence"), X(insn_fence), RULES(M) },
+	{ N("sfence"), X(insn_fence), RULES(M), T(tr_nop) },
 };
 static const struct opcode grp15_reg[8] = {
 	BY(PREFIX, grp15_rdfsbase), BY(PREFIX, grp15_rdgsbase),
@@ -186,13 +195,15 @@ static const struct opcode grp15[2] = {
 
 /* The bit counts: F3 makes another instruction, or none if not offered. */
 #define BSX(nm)		{ N(#nm), V(insn_##nm), RULES(M),		\
+			    OPS(G(R_RW), G(R_READ)),			\
 			    FLAGS(ALL, ALL, ALL & ~ZF) }
 #define XZCNT(nm, feat)	{ N(#nm), V(insn_##nm), .o_feature = (feat),	\
-			    RULES(M | O_FALLBACK), FLAGS(0, ALL,	\
+			    RULES(M | O_FALLBACK),			\
+			    OPS(G(R_WRITE), G(R_READ)), FLAGS(0, ALL,	\
 			    FL_OF | FL_SF | FL_PF | AF) }
 static const struct opcode pfx_b8[4] = {
 	[PFX_F3] = { N("popcnt"), V(insn_popcnt), .o_feature = FEAT_POPCNT,
-	    RULES(M), FLAGS(0, ALL, 0) },
+	    RULES(M), OPS(G(R_WRITE), G(R_READ)), FLAGS(0, ALL, 0) },
 };
 static const struct opcode pfx_bc[4] = {
 	[PFX_NONE] = BSX(bsf), [PFX_66] = BSX(bsf),
@@ -204,22 +215,23 @@ static const struct opcode pfx_bd[4] = {
 };
 static const struct opcode pfx_c3[4] = {
 	[PFX_NONE] = { N("movnti"), V(insn_mov_rm_r), .o_size = OS_Y,
-	    RULES(M | O_MEM) },
+	    RULES(M | O_MEM), OPS(G(R_READ), G(R_WRITE)) },
 };
 
 /* Moves to and from control and debug registers: always registers. */
 #define CRDR	(M | O_MODREG)
 
 #define NOP(at)								\
-	[at] = { N("nop"), X(insn_nop), RULES(M) }
+	[at] = { N("nop"), X(insn_nop), RULES(M), T(tr_nop) }
 #define CMOV(at, cc, in)						\
-	[at] = { N("cmov" #cc), V(insn_cmov##cc), RULES(M), FLAGS(in, 0, 0) }
+	[at] = { N("cmov" #cc), V(insn_cmov##cc), RULES(M),		\
+	    OPS(G(R_RW), G(R_READ)), FLAGS(in, 0, 0) }
 #define JCC(at, cc, in)							\
 	[at] = { N("j" #cc), X(insn_j##cc), .o_size = OS_BRANCH,	\
 	    .o_imm = IMM_RELZ, RULES(O_END), FLAGS(in, 0, 0), T(tr_jcc) }
 #define SET(at, cc, in)							\
 	[at] = { N("set" #cc), V(insn_set##cc), .o_size = OS_B, RULES(M), \
-	    FLAGS(in, 0, 0) }
+	    .o_rm = B(R_WRITE), COPY, FLAGS(in, 0, 0) }
 #define CC16(row, at)							\
 	row((at) + 0, o, FL_OF), row((at) + 1, no, FL_OF),		\
 	row((at) + 2, b, CF), row((at) + 3, ae, CF),			\
@@ -231,15 +243,18 @@ static const struct opcode pfx_c3[4] = {
 	row((at) + 14, le, ZF | FL_SF | FL_OF),				\
 	row((at) + 15, g, ZF | FL_SF | FL_OF)
 #define BSWAP(at)							\
-	[at] = { N("bswap"), V(insn_bswap) }
-#define SHXD(at, nm, how, imm)						\
+	[at] = { N("bswap"), V(insn_bswap), .o_rm = G(R_RW), COPY }
+#define SHXD(at, nm, how, imm, rule)					\
 	[at] = { N(#nm), V(insn_##nm##_##how), .o_imm = (imm), RULES(M), \
+	    .o_reg = G(R_READ), .o_rm = G(R_RW), T(rule),		\
 	    FLAGS(ALL, ALL, FL_OF | AF) }
-#define BT_R(at, nm, lock)						\
+#define BT_R(at, nm, rw, lock)						\
 	[at] = { N(#nm), V(insn_##nm##_r), RULES(M | (lock)),		\
+	    .o_reg = G(R_READ), .o_rm = G(rw), T(tr_bt),		\
 	    FLAGS(ALL, ALL & ~ZF, ALL & ~(ZF | CF)) }
-#define MOVX(at, nm, from)						\
-	[at] = { N(#nm), V(insn_##nm##_##from), RULES(M) }
+#define MOVX(at, nm, from, class)					\
+	[at] = { N(#nm), V(insn_##nm##_##from), RULES(M),		\
+	    .o_msize = (from) / 8, OPS(G(R_WRITE), class | R_READ) }
 
 const struct opcode optab_0f[256] = {
 	[0x00] = BY(REG, grp6),
@@ -256,7 +271,8 @@ const struct opcode optab_0f[256] = {
 	[0x08] = { N("invd"), X(insn_wbinvd) },
 	[0x09] = { N("wbinvd"), X(insn_wbinvd) },
 	[0x0b] = { N("ud2"), X(insn_ud) },
-	[0x0d] = { N("prefetchw"), X(insn_nop), RULES(M | O_MEM) },
+	[0x0d] = { N("prefetchw"), X(insn_nop), RULES(M | O_MEM),
+	    T(tr_nop) },
 	NOP(0x18), NOP(0x19), NOP(0x1a), NOP(0x1b),
 	NOP(0x1c), NOP(0x1d), NOP(0x1e), NOP(0x1f),
 	[0x20] = { N("mov"), X(insn_mov_r_cr), .o_size = OS_MODE,
@@ -282,38 +298,38 @@ const struct opcode optab_0f[256] = {
 	[0xa1] = { N("pop"), X(insn_pop_sreg), .o_size = OS_D64,
 	    RULES(O_END) },
 	[0xa2] = { N("cpuid"), X(insn_cpuid) },
-	BT_R(0xa3, bt, 0),
-	SHXD(0xa4, shld, imm, IMM_B), SHXD(0xa5, shld, cl, IMM_NONE),
+	BT_R(0xa3, bt, R_READ, 0),
+	SHXD(0xa4, shld, imm, IMM_B, tr_copy), SHXD(0xa5, shld, cl, IMM_NONE, tr_shift_cl),
 	[0xa8] = { N("push"), X(insn_push_sreg), .o_size = OS_D64 },
 	[0xa9] = { N("pop"), X(insn_pop_sreg), .o_size = OS_D64,
 	    RULES(O_END) },
-	BT_R(0xab, bts, O_LOCK),
-	SHXD(0xac, shrd, imm, IMM_B), SHXD(0xad, shrd, cl, IMM_NONE),
+	BT_R(0xab, bts, R_RW, O_LOCK),
+	SHXD(0xac, shrd, imm, IMM_B, tr_copy), SHXD(0xad, shrd, cl, IMM_NONE, tr_shift_cl),
 	[0xae] = BY(MOD, grp15),
 	[0xaf] = { N("imul"), V(insn_imul_r_rm), RULES(M),
-	    FLAGS(0, ALL, FL_SF | ZF | AF | FL_PF) },
+	    OPS(G(R_RW), G(R_READ)), FLAGS(0, ALL, FL_SF | ZF | AF | FL_PF) },
 	[0xb0] = { N("cmpxchg"), V(insn_cmpxchg), .o_size = OS_B,
-	    RULES(M | O_LOCK), FLAGS(0, ALL, 0) },
+	    RULES(M | O_LOCK), OPS(B(R_READ), B(R_RW)), FLAGS(0, ALL, 0) },
 	[0xb1] = { N("cmpxchg"), V(insn_cmpxchg), RULES(M | O_LOCK),
-	    FLAGS(0, ALL, 0) },
+	    OPS(G(R_READ), G(R_RW)), FLAGS(0, ALL, 0) },
 	[0xb2] = { N("lss"), X(insn_lss), .o_size = OS_FAR,
 	    RULES(M | O_MEM | O_END) },
-	BT_R(0xb3, btr, O_LOCK),
+	BT_R(0xb3, btr, R_RW, O_LOCK),
 	[0xb4] = { N("lfs"), X(insn_lfs), .o_size = OS_FAR,
 	    RULES(M | O_MEM | O_END) },
 	[0xb5] = { N("lgs"), X(insn_lgs), .o_size = OS_FAR,
 	    RULES(M | O_MEM | O_END) },
-	MOVX(0xb6, movzx, 8), MOVX(0xb7, movzx, 16),
+	MOVX(0xb6, movzx, 8, R_BYTE), MOVX(0xb7, movzx, 16, R_GPR),
 	[0xb8] = BY(PREFIX, pfx_b8),
 	[0xb9] = { N("ud1"), X(insn_ud), RULES(M) },
 	[0xba] = BY(REG, grp8),
-	BT_R(0xbb, btc, O_LOCK),
+	BT_R(0xbb, btc, R_RW, O_LOCK),
 	[0xbc] = BY(PREFIX, pfx_bc), [0xbd] = BY(PREFIX, pfx_bd),
-	MOVX(0xbe, movsx, 8), MOVX(0xbf, movsx, 16),
+	MOVX(0xbe, movsx, 8, R_BYTE), MOVX(0xbf, movsx, 16, R_GPR),
 	[0xc0] = { N("xadd"), V(insn_xadd), .o_size = OS_B,
-	    RULES(M | O_LOCK), FLAGS(0, ALL, 0) },
+	    RULES(M | O_LOCK), OPS(B(R_RW), B(R_RW)), FLAGS(0, ALL, 0) },
 	[0xc1] = { N("xadd"), V(insn_xadd), RULES(M | O_LOCK),
-	    FLAGS(0, ALL, 0) },
+	    OPS(G(R_RW), G(R_RW)), FLAGS(0, ALL, 0) },
 	[0xc3] = BY(PREFIX, pfx_c3),
 	[0xc7] = BY(MOD, grp9),
 	BSWAP(0xc8), BSWAP(0xc9), BSWAP(0xca), BSWAP(0xcb),

@@ -11,24 +11,34 @@
 #define CF	FL_CF
 #define ALL	FL_ARITH
 
+#define GR	(R_GPR | R_READ)
+#define GW	(R_GPR | R_WRITE)
+#define GB	(R_GPR | R_RW)
+
 /* Group at 0F38 F0/F1: MOVBE, and CRC32 with F2. */
-#define MOVBE(fn)							\
-	{ N("movbe"), V(fn), .o_feature = FEAT_MOVBE, RULES(M | O_MEM) }
+#define MOVBE(fn, reg, rm)						\
+	{ N("movbe"), V(fn), .o_feature = FEAT_MOVBE, RULES(M | O_MEM),	\
+	    .o_reg = (reg), .o_rm = (rm), T(tr_copy) }
 static const struct opcode pfx_f0[4] = {
-	[PFX_NONE] = MOVBE(insn_movbe_r_m), [PFX_66] = MOVBE(insn_movbe_r_m),
+	[PFX_NONE] = MOVBE(insn_movbe_r_m, GW, GR),
+	[PFX_66] = MOVBE(insn_movbe_r_m, GW, GR),
 	[PFX_F2] = { N("crc32"), V(insn_crc32), .o_size = OS_B,
-	    .o_feature = FEAT_SSE42, RULES(M) },
+	    .o_feature = FEAT_SSE42, RULES(M), .o_reg = GB,
+	    .o_rm = R_BYTE | R_READ, T(tr_copy) },
 };
 static const struct opcode pfx_f1[4] = {
-	[PFX_NONE] = MOVBE(insn_movbe_m_r), [PFX_66] = MOVBE(insn_movbe_m_r),
+	[PFX_NONE] = MOVBE(insn_movbe_m_r, GR, GW),
+	[PFX_66] = MOVBE(insn_movbe_m_r, GR, GW),
 	[PFX_F2] = { N("crc32"), V(insn_crc32), .o_feature = FEAT_SSE42,
-	    RULES(M) },
+	    RULES(M), .o_reg = GB, .o_rm = GR, T(tr_copy) },
 };
 static const struct opcode pfx_f6[4] = {
 	[PFX_66] = { N("adcx"), V(insn_adcx), .o_size = OS_Y,
-	    .o_feature = FEAT_ADX, RULES(M), FLAGS(CF, CF, 0) },
+	    .o_feature = FEAT_ADX, RULES(M), .o_reg = GB, .o_rm = GR,
+	    T(tr_copy), FLAGS(CF, CF, 0) },
 	[PFX_F3] = { N("adox"), V(insn_adox), .o_size = OS_Y,
-	    .o_feature = FEAT_ADX, RULES(M), FLAGS(FL_OF, FL_OF, 0) },
+	    .o_feature = FEAT_ADX, RULES(M), .o_reg = GB, .o_rm = GR,
+	    T(tr_copy), FLAGS(FL_OF, FL_OF, 0) },
 };
 static const struct opcode pfx_82[4] = {
 	[PFX_66] = { N("invpcid"), X(insn_invpcid), .o_size = OS_MODE,
@@ -49,9 +59,7 @@ const struct opcode optab_0f3a[256] = { { .o_kind = OP_NONE } };
 #define VEXI(nm, feat, reg, vvvv, rm, fl)				\
 	{ N(#nm), V(insn_##nm), .o_size = OS_Y, .o_feature = (feat),	\
 	    RULES(M | O_L0), .o_reg = (reg), .o_vvvv = (vvvv),		\
-	    .o_rm = (rm), fl }
-#define GR	(R_GPR | R_READ)
-#define GW	(R_GPR | R_WRITE)
+	    .o_rm = (rm), T(tr_copy), fl }
 #define NOFLAGS	FLAGS(0, 0, 0)
 
 static const struct opcode vex_f2[4] = {
@@ -96,7 +104,7 @@ const struct opcode optab_vex_0f38[256] = {
 static const struct opcode vex_f0[4] = {
 	[PFX_F2] = { N("rorx"), V(insn_rorx), .o_size = OS_Y,
 	    .o_imm = IMM_B, .o_feature = FEAT_BMI2, RULES(M | O_L0),
-	    .o_reg = GW, .o_rm = GR },
+	    .o_reg = GW, .o_rm = GR, T(tr_copy) },
 };
 
 const struct opcode optab_vex_0f3a[256] = {

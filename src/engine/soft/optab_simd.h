@@ -14,6 +14,8 @@
 #ifndef SOFT_OPTAB_SIMD_H
 #define SOFT_OPTAB_SIMD_H
 
+#include <stddef.h>
+
 #include "engine/soft/cpu.h"
 #include "engine/soft/handlers.h"
 #include "engine/soft/opcode.h"
@@ -43,9 +45,14 @@
 
 /* SIMD(name, handler, feature, rules, size, reg, vvvv, rm, bytes, more) */
 #define SIMD(nm, fn, feat, rules, size, reg, vvvv, rm, bytes, ...)	\
-	{ N(#nm), X(fn), .o_feature = FEAT_##feat, .o_size = (size),	\
+	SIMD_T(nm, fn, T(tr_vector), feat, rules, size, reg, vvvv, rm, bytes, \
+	    __VA_ARGS__)
+/* The same with a T() of its own, or none. */
+#define SIMD_T(nm, fn, rule, feat, rules, size, reg, vvvv, rm, bytes, ...) \
+	{ N(#nm), X(fn), rule, .o_feature = FEAT_##feat, .o_size = (size), \
 	    RULES(O_MODRM | (rules)), .o_reg = (reg), .o_vvvv = (vvvv),	\
 	    .o_rm = (rm), .o_msize = (bytes), __VA_ARGS__ }
+#define NO_RULE	T(NULL)
 
 #define IB	.o_imm = IMM_B
 /* COMISS and its like, PTEST, PCMPxSTRx: all arithmetic flags are written */

@@ -31,7 +31,8 @@ static const struct opcode grp14[8] = {
 	[6] = SHIFT(vpsllq), [7] = SHIFT(vpslldq),
 };
 #define MXCSR_OP(nm)							\
-	SIMD(v##nm, insn_##nm, AVX, MEM | O_L0, OS_D, __, __, __, 0)
+	SIMD_T(v##nm, insn_##nm, T(tr_mxcsr), AVX, MEM | O_L0, OS_D, __, __, \
+	    __, 0)
 static const struct opcode grp15[8] = {
 	[2] = PNONE(MXCSR_OP(ldmxcsr)), [3] = PNONE(MXCSR_OP(stmxcsr)),
 };
@@ -130,8 +131,9 @@ const struct opcode optab_simd_vex_0f[256] = {
 	[0x73] = BY(REG, grp14),
 	[0x74] = INT(vpcmpeqb), [0x75] = INT(vpcmpeqw), [0x76] = INT(vpcmpeqd),
 	[0x77] = PNONE(L2({ N("vzeroupper"), X(insn_vzero),
-		.o_feature = FEAT_AVX },
-	    { N("vzeroall"), X(insn_vzero), .o_feature = FEAT_AVX })),
+		T(tr_vector), .o_feature = FEAT_AVX },
+	    { N("vzeroall"), X(insn_vzero), T(tr_vector),
+		.o_feature = FEAT_AVX })),
 	[0x7c] = P4(EMPTY, AVX(vhaddpd, AVX, FP, VW, VR, VR, VL), EMPTY,
 	    AVX(vhaddps, AVX, FP, VW, VR, VR, VL)),
 	[0x7d] = P4(EMPTY, AVX(vhsubpd, AVX, FP, VW, VR, VR, VL), EMPTY,
@@ -174,8 +176,8 @@ const struct opcode optab_simd_vex_0f[256] = {
 	[0xf1] = SHIFTX(vpsllw), [0xf2] = SHIFTX(vpslld),
 	[0xf3] = SHIFTX(vpsllq), [0xf4] = INT(vpmuludq),
 	[0xf5] = INT(vpmaddwd), [0xf6] = INT(vpsadbw),
-	[0xf7] = P66(SIMD(vmaskmovdqu, insn_maskmovdqu, AVX, L0 | REG, OS_X,
-	    XR, __, XR, 0)),
+	[0xf7] = P66(SIMD_T(vmaskmovdqu, insn_maskmovdqu, NO_RULE, AVX,
+	    L0 | REG, OS_X, XR, __, XR, 0)),
 	[0xf8] = INT(vpsubb), [0xf9] = INT(vpsubw), [0xfa] = INT(vpsubd),
 	[0xfb] = INT(vpsubq), [0xfc] = INT(vpaddb), [0xfd] = INT(vpaddw),
 	[0xfe] = INT(vpaddd),

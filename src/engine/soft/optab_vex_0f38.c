@@ -20,9 +20,11 @@
 #define BCAST(nm, feat, rules, bytes)					\
 	P66(AVX(nm, feat, rules, VW, __, VR, bytes))
 #define MASKMOV(nm, feat, rules, reg, rm, bytes)			\
-	SIMD(nm, insn_vmaskmov, feat, MEM | (rules), OS_X, reg, VR, rm, bytes)
+	SIMD_T(nm, insn_vmaskmov, NO_RULE, feat, MEM | (rules), OS_X, reg, VR, \
+	    rm, bytes)
 #define GATHER(nm, bytes)						\
-	SIMD(nm, insn_gather, AVX2, MEM | O_VSIB, OS_X, VB, VB, VR, bytes)
+	SIMD_T(nm, insn_gather, NO_RULE, AVX2, MEM | O_VSIB, OS_X, VB, VB, VR, \
+	    bytes)
 /* ps, pd by W: the digits say which operands are multiplied. */
 #define FMAP(nm)							\
 	P66(W2(AVX(nm##ps, FMA, FP, VB, VR, VR, VL),			\

@@ -12,13 +12,18 @@
 
 /* Memory operand of so many bytes; register operand; none. */
 #define FM(nm, role, bytes)						\
-	{ N(#nm), X(insn_x87), RULES(M), .o_rm = (role), .o_msize = (bytes) }
-#define FR(nm, ...)	{ N(#nm), X(insn_x87), RULES(M), __VA_ARGS__ }
+	{ N(#nm), X(insn_x87), T(tr_x87), RULES(M), .o_rm = (role),	\
+	    .o_msize = (bytes) }
+#define FR(nm, ...)							\
+	{ N(#nm), X(insn_x87), T(tr_x87), RULES(M), __VA_ARGS__ }
+#define FISTTP(bytes)							\
+	{ N("fisttp"), X(insn_x87), T(tr_x87), RULES(M), .o_rm = ST,	\
+	    .o_msize = (bytes), .o_feature = FEAT_SSE3 }
 /* Control instructions that do not wait for exceptions. */
 #define FNM(nm, role, bytes)						\
-	{ N(#nm), X(insn_x87_nowait), RULES(M), .o_rm = (role),		\
-	    .o_msize = (bytes) }
-#define FNR(nm)		{ N(#nm), X(insn_x87_nowait), RULES(M) }
+	{ N(#nm), X(insn_x87_nowait), T(tr_x87), RULES(M),		\
+	    .o_rm = (role), .o_msize = (bytes) }
+#define FNR(nm)		{ N(#nm), X(insn_x87_nowait), T(tr_x87), RULES(M) }
 /* The environment and all of the state: size and layout by mode (x87_env.c). */
 #define FENV(nm, role)							\
 	{ N(#nm), X(insn_x87_env), .o_size = OS_Z, RULES(M), .o_rm = (role) }
@@ -44,8 +49,8 @@ static const struct opcode d8_reg[8] = {
 static const struct opcode d9_mem[8] = {
 	[0] = FM(fld, LD, 4), [2] = FM(fst, ST, 4), [3] = FM(fstp, ST, 4),
 	[4] = FENV(fldenv, LD),
-	[5] = { N("fldcw"), X(insn_x87_control), RULES(M), .o_rm = LD,
-	    .o_msize = 2 },
+	[5] = { N("fldcw"), X(insn_x87_control), T(tr_x87), RULES(M),
+	    .o_rm = LD, .o_msize = 2 },
 	[6] = FENV(fnstenv, ST), [7] = FNM(fnstcw, ST, 2),
 };
 static const struct opcode d9_reg[8] = {
@@ -68,17 +73,17 @@ static const struct opcode da_reg[8] = {
 };
 static const struct opcode db_mem[8] = {
 	[0] = FM(fild, LD, 4),
-	[1] = { N("fisttp"), X(insn_x87), RULES(M), .o_rm = ST, .o_msize = 4,
-	    .o_feature = FEAT_SSE3 },
+	[1] = FISTTP(4),
 	[2] = FM(fist, ST, 4), [3] = FM(fistp, ST, 4),
 	[5] = FM(fld, LD, 10), [7] = FM(fstp, ST, 10),
 };
 static const struct opcode db_reg[8] = {
 	FR(fcmovnb, FLR), FR(fcmovne, FLR), FR(fcmovnbe, FLR),
 	FR(fcmovnu, FLR),
-	/* FENI, FDISI and FSETPM of old do nothing. */
-	[4] = BY(RM, ROWS(FNR(fneni), FNR(fndisi), FNR(fnclex), FNR(fninit),
-	    FNR(fnsetpm))),
+	/* FENI, FDISI and FSETPM of old do nothing. FNINIT alone of those that
+	 * do not wait changes the pointers. */
+	[4] = BY(RM, ROWS(FNR(fneni), FNR(fndisi), FNR(fnclex),
+	    { N("fninit"), X(insn_x87_nowait), RULES(M) }, FNR(fnsetpm))),
 	[5] = FR(fucomi, FLW), [6] = FR(fcomi, FLW),
 };
 static const struct opcode dc_mem[8] = { ARITH(, LD, 8) };
@@ -88,8 +93,7 @@ static const struct opcode dc_reg[8] = {
 };
 static const struct opcode dd_mem[8] = {
 	[0] = FM(fld, LD, 8),
-	[1] = { N("fisttp"), X(insn_x87), RULES(M), .o_rm = ST, .o_msize = 8,
-	    .o_feature = FEAT_SSE3 },
+	[1] = FISTTP(8),
 	[2] = FM(fst, ST, 8), [3] = FM(fstp, ST, 8),
 	[4] = FENV(frstor, LD), [6] = FENV(fnsave, ST),
 	[7] = FNM(fnstsw, ST, 2),
@@ -105,20 +109,20 @@ static const struct opcode de_reg[8] = {
 };
 static const struct opcode df_mem[8] = {
 	[0] = FM(fild, LD, 2),
-	[1] = { N("fisttp"), X(insn_x87), RULES(M), .o_rm = ST, .o_msize = 2,
-	    .o_feature = FEAT_SSE3 },
+	[1] = FISTTP(2),
 	[2] = FM(fist, ST, 2), [3] = FM(fistp, ST, 2),
 	[4] = FM(fbld, LD, 10), [5] = FM(fild, LD, 8),
 	[6] = FM(fbstp, ST, 10), [7] = FM(fistp, ST, 8),
 };
 static const struct opcode df_reg[8] = {
 	FR(ffreep), FR(fxch), FR(fstp), FR(fstp),
-	BY(RM, ROWS([0] = { N("fnstsw"), X(insn_fnstsw_ax), RULES(M) })),
+	BY(RM, ROWS([0] = { N("fnstsw"), X(insn_fnstsw_ax), T(tr_x87),
+	    RULES(M) })),
 	FR(fucomip, FLW), FR(fcomip, FLW),
 };
 
 const struct opcode optab_simd_onebyte[256] = {
-	[0x9b] = { N("fwait"), X(insn_fwait) },
+	[0x9b] = { N("fwait"), X(insn_fwait), T(tr_x87) },
 	[0xd8] = ESCAPE(d8_mem, d8_reg),
 	[0xd9] = ESCAPE(d9_mem, d9_reg),
 	[0xda] = ESCAPE(da_mem, da_reg),

@@ -6,12 +6,17 @@
 #include "engine/soft/tlb.h"
 #include "engine/soft/vm.h"
 
+static inline void
+large(uint64_t *bits, unsigned region)
+{
+	bits[region / 64] |= UINT64_C(1) << (region % 64);
+}
+
 void
 tlb_enter(struct cpu *c, struct tlb_entry *e, uint64_t linear,
     const struct walk *w)
 {
 	struct mmu *m = c->c_mmu;
-	uint64_t r = linear >> 21;
 
 	e->te_page = linear & ~(uint64_t)PAGE_MASK;
 	e->te_gpa = w->w_gpa & ~(uint64_t)PAGE_MASK;
@@ -21,17 +26,11 @@ tlb_enter(struct cpu *c, struct tlb_entry *e, uint64_t linear,
 	e->te_read = e->te_write = e->te_exec = 0;
 	if (w->w_large == 0)
 		return;
-	m->m_large[0][(r % MMU_REGIONS) / 64] |= UINT64_C(1) << (r % 64);
-	if (c->c_paging == PAGING_32) {
-		/* a 4 MiB page is two regions of 2 MiB */
-		r ^= 1;
-		m->m_large[0][(r % MMU_REGIONS) / 64] |=
-		    UINT64_C(1) << (r % 64);
-	} else if (w->w_large == 2) {
-		r = linear >> 30;
-		m->m_large[1][(r % MMU_REGIONS) / 64] |=
-		    UINT64_C(1) << (r % 64);
-	}
+	large(m->m_large[0], mmu_region(linear, 21));
+	if (c->c_paging == PAGING_32)	/* 4 MiB are two regions */
+		large(m->m_large[0], mmu_region(linear ^ 1u << 21, 21));
+	else if (w->w_large == 2)
+		large(m->m_large[1], mmu_region(linear, 30));
 }
 
 /* Does a breakpoint watch anything in this page? */

@@ -198,29 +198,42 @@ avx_load(struct cpu *c, const uint8_t *p, unsigned count)
 	}
 }
 
+/* The OR of n quads. */
+static uint64_t
+any(const uint8_t *p, unsigned n)
+{
+	uint64_t v = 0;
+
+	for (; n > 0; n--, p += 8)
+		v |= get64(p);
+	return (v);
+}
+
+/* Is the x87 state other than x87_init() makes it? */
+static bool
+x87_in_use(const struct fpu *f)
+{
+	/* FCW, FSW and FTW, or FOP as well */
+	uint64_t mask = f->f_hides ? 0xffffffffffffu : UINT64_MAX;
+
+	return ((get64(f->f_fx) & mask) != 0x037f || any(f->f_fx + FX_ST,
+	    (FX_XMM - FX_ST) / 8) != 0 || (!f->f_hides &&
+	    any(f->f_fx + FX_FIP, (FX_MXCSR - FX_FIP) / 8) != 0));
+}
+
 /* XINUSE */
 static uint32_t
 in_use(const struct cpu *c)
 {
-	static const uint8_t zero[16];
-	struct fpu init;
-	uint32_t mask = 0;
+	uint64_t sse = 0, avx = 0;
 	unsigned n;
 
-	x87_init(&init);
-	if (memcmp(c->c_fpu.f_fx, init.f_fx, FX_FOP) != 0 ||
-	    (!c->c_fpu.f_hides && memcmp(c->c_fpu.f_fx + FX_FOP,
-		init.f_fx + FX_FOP, FX_MXCSR - FX_FOP) != 0) ||
-	    memcmp(c->c_fpu.f_fx + FX_ST, init.f_fx + FX_ST,
-		FX_XMM - FX_ST) != 0)
-		mask |= X_X87;
 	for (n = 0; n < 16; n++) {
-		if (memcmp(c->c_fpu.f_ymm[n], zero, 16) != 0)
-			mask |= X_SSE;
-		if (memcmp(c->c_fpu.f_ymm[n] + 16, zero, 16) != 0)
-			mask |= X_AVX;
+		sse |= any(c->c_fpu.f_ymm[n], 2);
+		avx |= any(c->c_fpu.f_ymm[n] + 16, 2);
 	}
-	return (mask);
+	return ((x87_in_use(&c->c_fpu) ? X_X87 : 0) | (sse != 0 ? X_SSE : 0) |
+	    (avx != 0 ? X_AVX : 0));
 }
 
 /* --- MXCSR --------------------------------------------------------------------- */
@@ -335,11 +348,14 @@ struct xstore {
 	uint64_t	x_linear;
 	struct { uint16_t off, len; } x_piece[8];
 	unsigned	x_count;
+	bool		x_in_place;	/* the area is the guest's memory */
 };
 
 static void
 piece(struct xstore *x, unsigned off, unsigned len)
 {
+	if (x->x_in_place)
+		return;
 	x->x_piece[x->x_count].off = (uint16_t)off;
 	x->x_piece[x->x_count].len = (uint16_t)len;
 	x->x_count++;
@@ -353,10 +369,16 @@ static void
 xsave_store(struct cpu *c, const struct insn *i, uint64_t linear,
     uint32_t rfbm, uint32_t save, uint64_t bv, bool compact)
 {
-	uint8_t area[XS_END];
+	uint8_t buf[XS_END], *area;
 	struct xstore x = { .x_linear = linear };
 	unsigned count = XMM_COUNT(c), n;
 
+	/* mostly it is all in one page: then in place */
+	area = mem_host(c, linear, XS_END, ENGINE_READ | ENGINE_WRITE);
+	if (area != NULL)
+		x.x_in_place = true;
+	else
+		area = buf;
 	if (save & X_X87) {
 		x87_save(&c->c_fpu, area, i->i_osize == 8);
 		piece(&x, 0, FX_MXCSR);
@@ -372,13 +394,15 @@ xsave_store(struct cpu *c, const struct insn *i, uint64_t linear,
 		piece(&x, FX_XMM, count * 16);
 	}
 	put64(area + XS_BV, bv);
-	put64(area + XS_COMP_BV, XCOMP_COMPACT | rfbm);
-	memset(area + XS_RESERVED, 0, XS_HEADER_END - XS_RESERVED);
+	if (compact)
+		put64(area + XS_COMP_BV, XCOMP_COMPACT | rfbm);
 	piece(&x, XS_BV, compact ? 16 : 8);
 	if (save & X_AVX) {
 		avx_save(c, area + XS_AVX, count);
 		piece(&x, XS_AVX, count * 16);
 	}
+	if (x.x_in_place)
+		return;
 	for (n = 0; n < x.x_count; n++)
 		mem_check_write(c, linear + x.x_piece[n].off,
 		    x.x_piece[n].len);
@@ -456,6 +480,7 @@ void
 insn_xrstor(struct cpu *c, const struct insn *i)
 {
 	uint8_t area[XS_END];
+	const uint8_t *host;
 	uint32_t rfbm, load, mxcsr = 0;
 	unsigned count = XMM_COUNT(c);
 	uint64_t linear;
@@ -464,13 +489,20 @@ insn_xrstor(struct cpu *c, const struct insn *i)
 	xsave_check(c);
 	linear = area_operand(c, i, XS_HEADER_END, 64, ENGINE_READ);
 	rfbm = xsave_rfbm(c);
-	mem_read_buf(c, linear + XS_BV, area + XS_BV, XS_HEADER_END - XS_BV);
+	/* in one page, mostly */
+	host = mem_host(c, linear, XS_END, ENGINE_READ);
+	if (host != NULL)
+		memcpy(area, host, XS_END);
+	else
+		mem_read_buf(c, linear + XS_BV, area + XS_BV,
+		    XS_HEADER_END - XS_BV);
 	if (!header_valid(area, c->c_xcr0))
 		cpu_gp(c, 0);
 	compact = get64(area + XS_COMP_BV) & XCOMP_COMPACT;
 	load = rfbm & (uint32_t)get64(area + XS_BV);
-	mem_read_buf(c, linear, area, XS_BV);
-	if (load & X_AVX)
+	if (host == NULL)
+		mem_read_buf(c, linear, area, XS_BV);
+	if (host == NULL && load & X_AVX)
 		mem_read_buf(c, linear + XS_AVX, area + XS_AVX, count * 16);
 
 	/* In the standard form MXCSR is loaded whatever XSTATE_BV says. */

@@ -34,7 +34,8 @@
 #define C_HOST_FCW	0x590
 #define C_LAST_IP	0x598
 #define C_LAST_EA	0x5a0
-#define C_LAST_OP	0x5a8
+#define C_LAST_OP	0x5a8	/* long, as the next */
+#define C_LAST_SEG	0x5ac
 /* and again of struct cpu */
 #define C_TARGET	0x5c0	/* of an indirect call, while its stack write
 				   is checked */

@@ -288,6 +288,18 @@ tr_interp(struct tr *x)
 
 /* --- instructions of the guest -------------------------------------------------- */
 
+static bool
+same_insn(const struct opcode *a, const struct opcode *b)
+{
+	if (a->o_exec != b->o_exec || a->o_variants != b->o_variants ||
+	    a->o_sub != b->o_sub || a->o_reg != b->o_reg ||
+	    a->o_rm != b->o_rm)
+		return (false);
+	/* ADDPS and ADDPD have nothing but the name to tell them apart. */
+	return (a->o_name == b->o_name || (a->o_name != NULL &&
+	    b->o_name != NULL && strcmp(a->o_name, b->o_name) == 0));
+}
+
 /* As the decoder walks (decode.c): the mandatory prefix on the way to i's row,
  * PFX_NONE without one. */
 static unsigned
@@ -322,11 +334,7 @@ mandatory_prefix(const struct tr *x, const struct insn *i)
 			/* one that makes no other instruction says nothing */
 			none = &row->o_sub[PFX_NONE];
 			row = &row->o_sub[pfx];
-			found = row->o_exec == none->o_exec &&
-			    row->o_variants == none->o_variants &&
-			    row->o_sub == none->o_sub &&
-			    row->o_reg == none->o_reg &&
-			    row->o_rm == none->o_rm ? PFX_NONE : pfx;
+			found = same_insn(row, none) ? PFX_NONE : pfx;
 			break;
 		case OP_BY_MODE:
 			row = &row->o_sub[x->x_64];

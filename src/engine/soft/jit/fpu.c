@@ -48,7 +48,6 @@ set_pointers(struct cpu *c, const struct x87_pointers *before)
 {
 	struct fpu *f = &c->c_fpu;
 	const struct jit *j = c->c_jit;
-	unsigned seg = (f->f_last_op & LAST_OP_SEG) >> LAST_OP_SEG_SHIFT;
 	uint16_t fop;
 	uint64_t fip;
 
@@ -65,9 +64,9 @@ set_pointers(struct cpu *c, const struct x87_pointers *before)
 		fop = f->f_last_op & 0x7ff;
 		memcpy(f->f_fx + FX_FOP, &fop, sizeof(fop));
 	}
-	if (seg != 0) {
+	if (f->f_last_seg != 0) {
 		memcpy(f->f_fx + FX_FDP, &f->f_last_ea, sizeof(f->f_last_ea));
-		f->f_fds = c->c_seg[seg - 1].s_sel;
+		f->f_fds = c->c_seg[f->f_last_seg & ~LAST_SEG_SET].s_sel;
 	}
 }
 

@@ -96,7 +96,7 @@
 	.endr
 	stmxcsr	%gs:C_FX + 24
 	fxrstor64 %gs:C_FX
-	movl	$0, %gs:C_LAST_OP
+	movq	$0, %gs:C_LAST_OP
 	movl	$1, %gs:C_X87_LIVE
 .endm
 
@@ -109,11 +109,11 @@ void	fpu_new(struct cpu *);
 /* c_x87_live: the x87 state back into struct cpu. */
 void	fpu_x87_store(struct cpu *);
 
-/* f_last_op: FOP, and */
-#define LAST_OP_SET	0x80000000u	/* f_last_op and f_last_ip are valid */
-#define LAST_OP_SEG_SHIFT 16		/* the segment of f_last_ea plus one; 0:
-					   there was no memory operand */
-#define LAST_OP_SEG	0x000f0000u
+/* f_last_op: FOP, and this. 0: there was none since the state was loaded. */
+#define LAST_OP_SET	0x80000000u
+/* f_last_seg: SEG_* that goes with f_last_ea, and this. 0: there was no memory
+ * operand since. */
+#define LAST_SEG_SET	0x80000000u
 
 #endif
 #endif

@@ -60,6 +60,7 @@ AT(c_fpu.f_host_fcw, C_HOST_FCW);
 AT(c_fpu.f_last_ip, C_LAST_IP);
 AT(c_fpu.f_last_ea, C_LAST_EA);
 AT(c_fpu.f_last_op, C_LAST_OP);
+AT(c_fpu.f_last_seg, C_LAST_SEG);
 AT(c_target, C_TARGET);
 AT(c_countdown, C_COUNTDOWN);
 _Static_assert(sizeof(struct cpu) <= JIT_TABLES, "struct cpu");

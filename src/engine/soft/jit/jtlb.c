@@ -11,8 +11,7 @@
  * 3. An entry that is here may be gone from mmu.h's TLB, which is smaller; one
  *    that must not be used any more is in neither.
  *
- * Light: built without vector registers, calls nothing but link.c's undoing of
- * links. The VCPU's thread.
+ * jtlb_set() is light. The VCPU's thread.
  */
 #include "engine/soft/cpu.h"
 #include "engine/soft/jit/jit.h"
@@ -314,6 +313,7 @@ jtlb_forget(struct cpu *c, uint64_t linear)
 		jit_unlink_cross(c);
 		clear(j->linked, JC_FILTER / 64);
 	}
+	jit_returns_reset(c);
 }
 
 void
@@ -330,5 +330,6 @@ jtlb_flush(struct cpu *c, bool global)
 		clear(j->linked, JC_FILTER / 64);
 	}
 	slots_flush(c);
+	jit_returns_reset(c);
 	c->c_jit->j_stats.js_tlb_flush++;
 }

@@ -52,6 +52,13 @@ segment_ok(const struct tr *x, unsigned seg)
 	}
 }
 
+/* The operand is an address in the instruction. */
+static bool
+is_moffs(const struct insn *i)
+{
+	return (i->i_op->o_imm == IMM_MOFFS);
+}
+
 bool
 e_ea_ok(const struct tr *x, const struct insn *i)
 {
@@ -61,6 +68,8 @@ e_ea_ok(const struct tr *x, const struct insn *i)
 	 * With a base, an operand may pass the limit without passing the end
 	 * of a page: it has to be known not to.
 	 */
+	if (!x->x_64 && i->i_seg >= SEG_FS && is_moffs(i))
+		return (i->i_imm < UINT32_MAX - 64);
 	if (!x->x_64 && i->i_seg >= SEG_FS)
 		return (i->i_base == REG_NONE && i->i_index == REG_NONE &&
 		    (uint32_t)i->i_disp < UINT32_MAX - 64);
@@ -89,6 +98,10 @@ offset(struct tr *x, const struct insn *i, unsigned size)
 	int64_t disp = i->i_disp;
 	unsigned base, index;
 
+	if (is_moffs(i)) {
+		e_mov_imm(x, H_T1, i->i_imm);
+		return;
+	}
 	if (i->i_base == REG_RIP) {
 		disp += x->x_off + i->i_len;
 		if (disp == (int32_t)disp) {
@@ -139,7 +152,7 @@ e_ea(struct tr *x, const struct insn *i)
 
 	/* the common form of it, in one step less */
 	if (x->x_64 && i->i_asize == 8 && i->i_seg >= SEG_FS &&
-	    i->i_index == REG_NONE && i->i_base != REG_RIP) {
+	    i->i_index == REG_NONE && i->i_base != REG_RIP && !is_moffs(i)) {
 		base = i->i_base == REG_NONE ? REG_NONE :
 		    e_get(x, i->i_base, H_T1);
 		e_gs(x, LOAD, 8, H_T0, segment_base(i->i_seg));

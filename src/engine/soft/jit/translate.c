@@ -1,73 +1,122 @@
 /*
- * A block's translation: the driver. For each instruction its row's rule, or
- * else a call of the interpreter; then what lies out of line.
+ * The translator's driver (emit.h): one block to host code.
+ *
+ *	jit_translate	memory, then the block's parts in order:
+ *	live_flags	which flags somebody still wants, from the end
+ *	tr_entries	flow.c
+ *	instructions	by their rules, or the interpreter
+ *	tr_goto		flow.c, if no instruction has ended the block
+ *	cold stubs	what the others have put out of the way
+ *
+ * 1. t_off and the cold stubs' k tell for each address which instruction it
+ *    belongs to; the state there is the guest's at that instruction's start
+ *    until its first effect.
+ * 2. A rule that refuses has emitted nothing.
  *
  * VCPU thread.
  */
 #include <assert.h>
+#include <string.h>
 
-#include "engine/soft/block.h"
-#include "engine/soft/cpu.h"
 #include "engine/soft/jit/emit.h"
 #include "engine/soft/mmu.h"
-#include "engine/soft/opcode.h"
 
-/*
- * The flags that are live in front of each instruction. Whoever comes behind
- * the block may want all of them. An instruction that may fault shows those
- * before it to the guest; they need not be right (jit.h).
- */
-static void
-liveness(struct tr *x, const struct insn *first, unsigned count)
+/* The most that entries and the end of a block take. */
+#define TR_ENDS_MAX	1024
+
+/* Shifts and rotates by a count that is known: what of the flags they leave
+ * alone when it is 0 is not read. RCL and RCR read CF. */
+static bool
+shift_count_known(const struct insn *i, unsigned *count)
 {
-	const struct opcode *op;
-	unsigned live = FL_ARITH, k;
+	if (i->i_map != 0)
+		return (false);
+	switch (i->i_opcode) {
+	case 0xc0:
+	case 0xc1:
+		*count = (unsigned)i->i_imm & (i->i_osize == 8 ? 63 : 31);
+		return (true);
+	case 0xd0:
+	case 0xd1:
+		*count = 1;
+		return (true);
+	default:
+		return (false);
+	}
+}
+
+/* Flags that i reads, and that it certainly writes. */
+static void
+insn_flags(const struct insn *i, unsigned *in, unsigned *out)
+{
+	unsigned count;
+
+	*in = i->i_op->o_in;
+	*out = i->i_op->o_out;
+	if (shift_count_known(i, &count)) {
+		if (count == 0)
+			*in = *out = 0;
+		else if ((i->i_modrm >> 3 & 7) >= 4)
+			*in = 0;
+		else if ((i->i_modrm >> 3 & 6) == 0) {
+			/* ROL, ROR; OF only if by 1 */
+			*in = 0;
+			*out = count == 1 ? FL_CF | FL_OF : FL_CF;
+		}
+	}
+}
+
+static void
+live_flags(struct tr *x, unsigned count)
+{
+	const struct insn *insn = x->x_block->b_insn;
+	unsigned k, in, out;
 
 	x->x_live[count] = FL_ARITH;
 	for (k = count; k-- > 0;) {
-		op = first[k].i_op;
-		if (op->o_rule == NULL) {
-			/* the handler may look at all of RFLAGS */
-			live = FL_ARITH;
-		} else {
-			/* shifts by zero write nothing: they read as well */
-			live &= ~(unsigned)(op->o_out & ~op->o_in);
-			live |= op->o_in;
-		}
-		x->x_live[k] = (uint16_t)live;
+		insn_flags(&insn[k], &in, &out);
+		x->x_live[k] = (uint16_t)((x->x_live[k + 1] & ~out) | in);
 	}
 }
 
 static void
-translate_insn(struct tr *x, const struct insn *i)
+instructions(struct tr *x, unsigned count)
 {
-	uint8_t *start = x->x_p;
-	unsigned ncold = x->x_ncold;
+	const struct insn *insn = x->x_block->b_insn;
+	uint8_t *before;
+	unsigned ncold;
 
-	if (i->i_op->o_rule != NULL && i->i_op->o_rule(x, i)) {
-		assert(x->x_p - start <= TR_HOT_MAX);
-		return;
+	for (x->x_k = 0; x->x_k < count; x->x_k++) {
+		x->x_i = &insn[x->x_k];
+		before = x->x_p;
+		ncold = x->x_ncold;
+		x->x_t->t_off[x->x_k] = (uint16_t)(before - x->x_start);
+		if (x->x_i->i_op->o_rule == NULL ||
+		    !x->x_i->i_op->o_rule(x, x->x_i)) {
+			assert(x->x_p == before && x->x_ncold == ncold);
+			tr_interp(x);
+		}
+		assert(x->x_p - before <= TR_HOT_MAX);
+		x->x_off += x->x_i->i_len;
 	}
-	assert(x->x_p == start && x->x_ncold == ncold);
-	tr_interp(x);
+	x->x_t->t_off[count] = (uint16_t)(x->x_p - x->x_start);
 }
 
 static void
-cold(struct tr *x)
+cold_stubs(struct tr *x)
 {
 	struct tr_cold *tc;
-	uint8_t *start;
-	unsigned n;
+	uint8_t *before;
 
-	for (n = 0; n < x->x_ncold; n++) {
-		tc = &x->x_cold[n];
-		start = x->x_p;
-		e_patch(x, tc->tc_from, start);
-		x->x_k = tc->tc_k;
+	for (tc = x->x_cold; tc < x->x_cold + x->x_ncold; tc++) {
 		x->x_i = tc->tc_insn;
+		x->x_k = tc->tc_k;
 		x->x_off = tc->tc_off;
+		before = x->x_p;
+		if (tc->tc_from != NULL)
+			e_patch(x, tc->tc_from, before);
 		tc->tc_emit(x, tc);
-		assert(x->x_p - start <= TR_COLD_MAX);
+		assert(x->x_p - before <= TR_COLD_MAX);
 	}
 }
 
@@ -75,56 +124,48 @@ struct tblock *
 jit_translate(struct cpu *c, struct block *b, uint64_t linear)
 {
 	struct jit *j = c->c_jit;
-	unsigned count = b->b_count, k;
-	struct tblock *t;
+	unsigned count = b->b_count;
 	struct tr x;
 
+	if (c->c_jmode & JM_NONE || b->b_temp)
+		return (NULL);
 	if (j->j_opt.jo_insns != 0 && count > j->j_opt.jo_insns)
 		count = j->j_opt.jo_insns;
-	t = jit_alloc(c, b, linear, count, (count + 1) * TR_HOT_MAX +
-	    TR_COLD * TR_COLD_MAX);
 	x.x_cpu = c;
 	x.x_jit = j;
 	x.x_block = b;
-	x.x_t = t;
+	x.x_t = jit_alloc(c, b, linear, count, TR_ENDS_MAX +
+	    count * TR_HOT_MAX + TR_COLD * TR_COLD_MAX);
 	x.x_mode = c->c_jmode;
-	x.x_64 = (c->c_jmode & JM_64) != 0;
-	x.x_off = (unsigned)(b->b_gpa & PAGE_MASK);
-	x.x_p = x.x_start = CODE_RW(j, t->t_code);
+	x.x_64 = c->c_jmode & JM_64;
+	x.x_off = (unsigned)(linear & PAGE_MASK);
+	x.x_p = x.x_start = CODE_RW(j, x.x_t->t_code);
 	x.x_rx = j->j_rx - j->j_rw;
 	x.x_ended = false;
 	x.x_trace = NULL;
 	x.x_ncold = 0;
 	x.x_i = b->b_insn;
 	x.x_k = 0;
-	liveness(&x, b->b_insn, count);
+
+	live_flags(&x, count);
 	tr_entries(&x);
-	for (k = 0; k < count; k++) {
-		t->t_off[k] = (uint16_t)(x.x_p - x.x_start);
-		x.x_i = &b->b_insn[k];
-		x.x_k = k;
-		translate_insn(&x, x.x_i);
-		x.x_off += x.x_i->i_len;
-	}
-	t->t_off[count] = (uint16_t)(x.x_p - x.x_start);
-	x.x_k = count;
+	instructions(&x, count);
 	if (!x.x_ended)
 		tr_goto(&x, 0, x.x_off, NULL);
-	cold(&x);
-	assert(x.x_p - x.x_start <= UINT16_MAX);
-	t->t_size = (uint32_t)(x.x_p - x.x_start);
-	jit_publish(c, t);
-	return (t);
+	cold_stubs(&x);
+	x.x_t->t_size = (uint32_t)(x.x_p - x.x_start);
+	jit_publish(c, x.x_t);
+	return (x.x_t);
 }
 
 uint64_t
 jit_rip(const struct cpu *c, const struct tblock *t, unsigned k)
 {
 	const struct block *b = t->t_block;
-	uint64_t rip = (t->t_va != NO_VA ? t->t_va : c->c_pageva) +
-	    (b->b_gpa & PAGE_MASK);
+	uint64_t rip = t->t_va != NO_VA ? t->t_va : c->c_pageva;
 	unsigned n;
 
+	rip += b->b_gpa & PAGE_MASK;
 	for (n = 0; n < k; n++)
 		rip += b->b_insn[n].i_len;
 	return (t->t_mode & JM_64 ? rip : (uint32_t)rip);
