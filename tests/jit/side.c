@@ -151,7 +151,8 @@ side_map(struct side *sd, uint64_t linear, uint64_t gpa, uint64_t flags)
 	for (shift = 39; shift > 12; shift -= 9) {
 		entry = table + (uint32_t)(linear >> shift & 511) * 8;
 		if (get64(sd, entry) == 0) {
-			put64(sd, entry, sd->sd_table | PTE_P | PTE_W | PTE_U);
+			put64(sd, entry, sd->sd_table | PTE_P | PTE_W | PTE_U |
+			    PTE_A);
 			sd->sd_table += 0x1000;
 			if (sd->sd_table == GDT)
 				sd->sd_table = TABLES_MORE;
@@ -166,6 +167,8 @@ side_map(struct side *sd, uint64_t linear, uint64_t gpa, uint64_t flags)
 void
 side_reset(struct side *sd)
 {
+	/* Interrupts are not to leave A and D bits: those of the user's pages
+	 * alone begin as zero. */
 	const uint64_t user = PTE_P | PTE_W | PTE_U;
 	uint8_t *ram = sd->sd_ram;
 	unsigned v;
@@ -174,7 +177,8 @@ side_reset(struct side *sd)
 	sd->sd_table = TABLES;
 	sd->sd_devices = 1;
 	for (v = 0; v < RAM_SIZE / 0x1000; v++)
-		side_map(sd, KERNEL + v * 0x1000, v * 0x1000, PTE_P | PTE_W);
+		side_map(sd, KERNEL + v * 0x1000, v * 0x1000, PTE_P | PTE_W |
+		    PTE_A | PTE_D);
 	for (v = 0; v < DATA_SIZE / 0x1000; v++)
 		side_map(sd, READONLY + v * 0x1000 + (v > 2 ? 0x1000 : 0) +
 		    (v > 4 ? 0x1000 : 0), DATA_GPA + v * 0x1000,
@@ -315,6 +319,7 @@ side_new(struct side *sd, const char *options)
 void
 side_free(struct side *sd)
 {
+	side_watch(NULL);
 	engine_soft.eo_vcpu_free(sd->sd_vcpu);
 	engine_soft.eo_vm_free(sd->sd_vm);
 	munmap(sd->sd_ram, RAM_SIZE);
@@ -346,6 +351,20 @@ side_load(struct side *sd, const struct oracle_state *in, enum side_mode mode)
 
 /* --- running ----------------------------------------------------------------------------- */
 
+void
+side_answer(struct side *sd, struct engine_run *run)
+{
+	run->er_complete = true;
+	if (run->er_exit == ENGINE_EXIT_IO) {
+		run->er_data = run->er_io.vei_port * 0x01010101u;
+		return;
+	}
+	device(sd, run->er_mmio.gpa, run->er_mmio.size |
+	    (run->er_mmio.write ? 0x80u : 0),
+	    run->er_mmio.write ? run->er_mmio.data : 0);
+	run->er_data = sd->sd_devices;
+}
+
 unsigned
 side_go(struct side *sd)
 {
@@ -353,6 +372,7 @@ side_go(struct side *sd)
 	unsigned tries;
 	int error;
 
+	side_watch(sd);
 	memset(&run, 0, sizeof(run));
 	run.er_inject = -1;
 	for (tries = 0; tries < EXITS_MAX; tries++) {
@@ -363,18 +383,14 @@ side_go(struct side *sd)
 		case ENGINE_EXIT_IO:
 			if (run.er_io.vei_dir == VEI_DIR_OUT)
 				return (run.er_io.vei_port);
-			run.er_complete = true;
-			run.er_data = run.er_io.vei_port * 0x01010101u;
-			break;
+			/* FALLTHROUGH */
 		case ENGINE_EXIT_MMIO:
-			device(sd, run.er_mmio.gpa, run.er_mmio.size |
-			    (run.er_mmio.write ? 0x80u : 0),
-			    run.er_mmio.write ? run.er_mmio.data : 0);
-			run.er_complete = true;
-			run.er_data = sd->sd_devices;
+			side_answer(sd, &run);
 			break;
 		case ENGINE_EXIT_KICK:
 			run.er_complete = false;
+			if (side_stuck())
+				return (0x20000);
 			break;
 		default:
 			return (0x10000u + run.er_exit);

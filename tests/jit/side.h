@@ -45,6 +45,8 @@
 #define PTE_P		1ull
 #define PTE_W		2ull
 #define PTE_U		4ull
+#define PTE_A		0x20ull
+#define PTE_D		0x40ull
 #define PTE_G		0x100ull
 #define PTE_NX		(1ull << 63)
 
@@ -90,6 +92,12 @@ void	side_load(struct side *, const struct oracle_state *in, enum side_mode);
 void	side_run(struct side *, struct oracle_state *out);
 /* Just runs, and says by which port it ended; VECTOR_* above 0xff. */
 unsigned side_go(struct side *);
+/* From now on sd is kicked now and then, and found stuck after some CPU time;
+ * side_go() does this itself. */
+void	side_watch(struct side *);
+bool	side_stuck(void);
+/* Does what an IN or an MMIO exit wants. */
+void	side_answer(struct side *, struct engine_run *);
 void	side_take(struct side *, unsigned port, struct oracle_state *out);
 
 /*

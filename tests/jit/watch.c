@@ -1,0 +1,48 @@
+/*
+ * A bound on what a side runs (side.h): kicks it every TICK of CPU time.
+ */
+#include "side.h"
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/time.h>
+
+/* CPU time that a run may take: microseconds, and how many of them. */
+#define TICK		50000
+#define TICKS_MAX	10
+
+/* What runs; a timer kicks it. */
+static struct engine_vcpu *_Atomic running;
+static atomic_uint ticks;
+
+static void
+tick(int signo)
+{
+	struct engine_vcpu *v = atomic_load(&running);
+
+	(void)signo;
+	atomic_fetch_add(&ticks, 1);
+	if (v != NULL)
+		engine_soft.eo_kick(v);
+}
+
+void
+side_watch(struct side *sd)
+{
+	static const struct itimerval every = { { 0, TICK }, { 0, TICK } };
+	static bool started;
+
+	atomic_store(&ticks, 0);
+	atomic_store(&running, sd != NULL ? sd->sd_vcpu : NULL);
+	if (!started) {
+		started = true;
+		signal(SIGVTALRM, tick);
+		setitimer(ITIMER_VIRTUAL, &every, NULL);
+	}
+}
+
+bool
+side_stuck(void)
+{
+	return (atomic_load(&ticks) > TICKS_MAX);
+}
