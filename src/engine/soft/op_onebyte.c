@@ -207,7 +207,8 @@ static const struct opcode mode_63[2] = {
 static const struct opcode mode_9e[2] = { SAHF(FEAT_NONE), SAHF(FEAT_LAHF64) };
 static const struct opcode mode_9f[2] = { LAHF(FEAT_NONE), LAHF(FEAT_LAHF64) };
 /* Segment registers; CS cannot be loaded. */
-#define MOV_FROM { N("mov"), X(insn_mov_rm_sreg), RULES(M | O_REX_R) }
+#define MOV_FROM { N("mov"), X(insn_mov_rm_sreg), RULES(M | O_REX_R),	\
+		    T(tr_mov_sreg) }
 static const struct opcode sreg_8c[8] = {
 	MOV_FROM, MOV_FROM, MOV_FROM, MOV_FROM, MOV_FROM, MOV_FROM,
 };

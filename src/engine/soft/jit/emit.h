@@ -168,6 +168,10 @@ void	e_ea(struct tr *, const struct insn *);
  */
 void	e_check(struct tr *, unsigned size, int access,
 	    void (*ea)(struct tr *, struct tr_cold *), uint64_t arg);
+/* What is between them may change flags, but needs RAX, which is not there,
+ * and the first quad of c_tmp. */
+void	e_flags_save(struct tr *);
+void	e_flags_restore(struct tr *);
 /* e_ea and e_check for i's operand. */
 void	e_operand(struct tr *, const struct insn *, unsigned size, int access);
 /* The same at guest RSP + disp, with the current stack size. */

@@ -190,16 +190,15 @@ table_index(struct tr *x)
 	CODE(x, 0x0f, 0xb7, 0xc9);			/* movzx cx,ecx */
 }
 
-/* Flags into AX, RAX into c_tmp, and back. */
-static void
-flags_save(struct tr *x)
+void
+e_flags_save(struct tr *x)
 {
 	e_gs(x, STORE, 8, H_RAX, C_TMP);
 	CODE(x, 0x9f, 0x0f, 0x90, 0xc0);		/* lahf; seto al */
 }
 
-static void
-flags_restore(struct tr *x)
+void
+e_flags_restore(struct tr *x)
 {
 	CODE(x, 0x04, 0x7f, 0x9e);			/* add $0x7f,al; sahf */
 	e_gs(x, LOAD, 8, H_RAX, C_TMP);
@@ -213,7 +212,7 @@ static void
 emit_slow(struct tr *x, struct tr_cold *tc)
 {
 	if (tc->tc_arg[1] & ARG_SAVED)
-		flags_restore(x);
+		e_flags_restore(x);
 	tc->tc_ea(x, tc);
 	e_mov_imm(x, H_T0, tc->tc_arg[1] & ARG_WHAT);
 	e_call_thunk(x, THUNK_SLOW);
@@ -271,10 +270,10 @@ e_check(struct tr *x, unsigned size, int access,
 	else {
 		saved = live;
 		if (saved)
-			flags_save(x);
+			e_flags_save(x);
 		miss = check_plain(x, size, access);
 		if (saved)
-			flags_restore(x);
+			e_flags_restore(x);
 	}
 	tc = tr_cold(x, miss, emit_slow);
 	tc->tc_ea = ea;

@@ -18,7 +18,8 @@ typedef bool tr_rule(struct tr *, const struct insn *i);
 tr_rule tr_copy;
 /* special.c: integer instructions with operands of their own */
 tr_rule tr_shift_cl, tr_push_r, tr_pop_r, tr_push_imm, tr_push_rm, tr_pop_rm,
-    tr_leave, tr_lea, tr_moffs, tr_xchg_a, tr_cmpxchg, tr_bt, tr_nop;
+    tr_leave, tr_lea, tr_moffs, tr_xchg_a, tr_cmpxchg, tr_bt, tr_nop,
+    tr_mov_sreg;
 /* flow.c */
 tr_rule tr_jcc, tr_jmp, tr_jmp_rm, tr_call, tr_call_rm, tr_ret, tr_loop,
     tr_jcxz;

@@ -6,7 +6,7 @@
  * Checks first: an instruction with two memory operands keeps what it has read
  * in c_tmp until the other one is checked.
  */
-#include <assert.h>
+#include <stddef.h>
 
 #include "engine/soft/jit/emit.h"
 
@@ -14,6 +14,13 @@
 #define LOAD	0x8b
 #define STORE	0x89
 #define STORE_IMM	0xc7
+#define MOVZX_W	0x0fb7
+#define MOVSX_W	0x0fbf
+#define MOVSXD	0x63
+#define SHIFT_IMM	0xc1	/* /7 SAR */
+#define SHIFT_SAR	7
+#define ALU_IMM8	0x83	/* /4 AND */
+#define ALU_AND	4
 #define KEEP	(C_TMP + 8)	/* the first quad is the checks' (mem.c) */
 
 /* --- counts in CL ------------------------------------------------------------- */
@@ -239,11 +246,69 @@ tr_xchg_a(struct tr *x, const struct insn *i)
 	return (i->i_rm == RAX || tr_copy(x, i));
 }
 
-/* BT and its kin by a register: with memory it addresses a string of bits. */
+/* T1 = address of the part of a string of bits that holds i's bit. */
+static void
+bit_ea(struct tr *x, struct tr_cold *tc)
+{
+	const struct insn *i = x->x_i;
+	unsigned size = i->i_osize;
+
+	(void)tc;
+	e_ea(x, i);
+	e_rr(x, size == 2 ? MOVSX_W : size == 4 ? MOVSXD : LOAD, 8, H_T0,
+	    e_get(x, i->i_reg, H_T0));
+	e_flags_save(x);
+	e_rr(x, SHIFT_IMM, 8, SHIFT_SAR, H_T0);
+	e_byte(x, size == 8 ? 6 : size == 4 ? 5 : 4);
+	e_flags_restore(x);
+	e_rm(x, LEA, 8, H_T1, H_T1, H_T0, size == 8 ? 3 : size == 4 ? 2 : 1, 0);
+}
+
+/*
+ * BT and its kin by a register. With memory it is an offset in a string of
+ * bits: the host gets the part's address and what is left of the offset.
+ */
 bool
 tr_bt(struct tr *x, const struct insn *i)
 {
-	return (!(i->i_flags & INSN_MEM) && tr_copy(x, i));
+	unsigned access = i->i_op->o_rm & R_WRITE ? ENGINE_READ | ENGINE_WRITE :
+	    ENGINE_READ;
+
+	if (!(i->i_flags & INSN_MEM))
+		return (tr_copy(x, i));
+	if (!x->x_64 || i->i_asize != 8)
+		return (false);
+	bit_ea(x, NULL);
+	e_check(x, i->i_osize, (int)access, bit_ea, 0);
+	e_rm(x, LEA, 8, H_T0, H_T0, H_T1, 0, 0);
+	e_rr(x, LOAD, 4, H_T1, e_get(x, i->i_reg, H_T1));
+	e_flags_save(x);
+	e_rr(x, ALU_IMM8, 4, ALU_AND, H_T1);
+	e_byte(x, i->i_osize * 8u - 1);
+	e_flags_restore(x);
+	e_insn(x, i, H_T1, 0, E_MEM_T0);
+	return (true);
+}
+
+/* MOV from a segment register: its selector, always 16 bits in memory. */
+bool
+tr_mov_sreg(struct tr *x, const struct insn *i)
+{
+	uint32_t at = (uint32_t)(offsetof(struct cpu, c_seg) +
+	    i->i_reg * sizeof(struct segment) + offsetof(struct segment, s_sel));
+	unsigned host = tr_host[i->i_rm];
+
+	if (i->i_flags & INSN_MEM)
+		return (false);
+	if (host == H_SLOT)
+		host = H_T0;
+	if (i->i_osize == 2) {
+		e_get(x, i->i_rm, H_T0);
+		e_gs(x, LOAD, 2, host, at);
+	} else
+		e_gs(x, MOVZX_W, 4, host, at);
+	e_put(x, i->i_rm, host);
+	return (true);
 }
 
 /* CMPXCHG8B and 16B: rCX is an operand. */
