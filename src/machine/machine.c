@@ -132,7 +132,12 @@ machine_run(struct machine *m, uint32_t *value, struct err *err)
 	sigset_t all, old;
 	int error;
 
+	/* but those that the engine handles (vmm.h, VMM_CAP_PROMISE) */
 	sigfillset(&all);
+	sigdelset(&all, SIGSEGV);
+	sigdelset(&all, SIGBUS);
+	sigdelset(&all, SIGFPE);
+	sigdelset(&all, SIGILL);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	/* set before the thread runs: nobody else reads it until then */
 	m->m_ran = true;
