@@ -143,6 +143,18 @@ jit_returns_reset(struct cpu *c)
 }
 
 void
+jit_returned(struct cpu *c)
+{
+	uint64_t frame[2];
+
+	memcpy(frame, (const void *)c->c_rstack, sizeof(frame));
+	if (frame[1] == ~c->c_rip &&
+	    c->c_rstack != (uintptr_t)returns_empty(c->c_jit,
+	    c->c_jit->j_rs_class))
+		c->c_rstack += FRAME;
+}
+
+void
 jit_returns_select(struct cpu *c)
 {
 	struct jit *j = c->c_jit;

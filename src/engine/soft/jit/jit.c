@@ -27,6 +27,7 @@
 #include "base/hostfault.h"
 #include "engine/soft/block.h"
 #include "engine/soft/cpu.h"
+#include "engine/soft/handlers.h"
 #include "engine/soft/jit/fpu.h"
 #include "engine/soft/jit/jit.h"
 #include "engine/soft/mmu.h"
@@ -327,6 +328,8 @@ interpret(struct cpu *c, struct tblock *t, unsigned k)
 	c->c_insn = NULL;
 	c->c_insn_count++;
 	c->c_repeating = run_repeats(c, i, rip);
+	if (i->i_exec == insn_ret)
+		jit_returned(c);
 	j->j_stats.js_interp_insns++;
 	if (i->i_map < 2)
 		j->j_stats.js_by_insn[i->i_map << 8 | i->i_opcode]++;
@@ -553,6 +556,9 @@ jit_run(struct cpu *c)
 		if ((t = translation(c, b)) == NULL) {
 			j->j_stats.js_interp_blocks++;
 			run_block(c, b);
+			if (b->b_insn[b->b_count - 1].i_exec == insn_ret &&
+			    c->c_jmode == j->j_rs_mode[j->j_rs_class])
+				jit_returned(c);
 			l = NULL;
 			continue;
 		}

@@ -253,6 +253,9 @@ bool	jit_contains(const struct cpu *, uintptr_t rip);
 
 /* The return stacks are emptied. Also from inside helpers. */
 void	jit_returns_reset(struct cpu *);
+/* The interpreter has executed a return to c_rip, in the mode of c_rstack: its
+ * frame goes. */
+void	jit_returned(struct cpu *);
 /* c_rstack is that of c_jmode. */
 void	jit_returns_select(struct cpu *);
 /* In signal context: a fault of translated code at addr, its RIP and RSP. Is
