@@ -50,6 +50,7 @@ AT(c_exit, C_EXIT);
 AT(c_jmode, C_JMODE);
 AT(c_x87_live, C_X87_LIVE);
 AT(c_avx, C_AVX);
+AT(c_light, C_LIGHT);
 AT(c_helper, C_HELPER);
 AT(c_jtsc, C_JTSC);
 AT(c_masks, C_MASKS);
@@ -116,6 +117,7 @@ jit_new(struct cpu *c, const struct jit_options *jo)
 	c->c_helper[HELPER_FILL] = jit_fill;
 	c->c_helper[HELPER_INTERP] = jit_interp;
 	c->c_helper[HELPER_SLOW] = jit_slow;
+	c->c_helper[HELPER_STRING] = jit_string;
 	c->c_helper[HELPER_X87_STORE] = fpu_x87_store;
 	c->c_helper[HELPER_SELF] = c;
 	fpu_new(c);
@@ -262,6 +264,10 @@ jit_fault(struct cpu *c, struct hostfault *hf, bool guest_memory)
 	struct jit *j = c->c_jit;
 	uintptr_t rsp;
 
+	if (c->c_light != 0 && guest_memory) {
+		hf->hf_rip = (uintptr_t)CODE_RX(j, THUNK_AT(THUNK_LIGHT));
+		return (true);
+	}
 	if (!jit_contains(c, hf->hf_rip))
 		return (false);
 	switch (hf->hf_trapno) {

@@ -291,6 +291,8 @@ void	jc_set(struct cpu *, uint64_t linear, const struct tblock *,
  * NULL when the interpreter has to do it. Raises nothing. Light (fill.c).
  */
 uint8_t	*jit_fill(struct cpu *, uint64_t linear, unsigned what);
+/* For the STRING thunk (string.c). */
+bool	jit_string(struct cpu *, const struct insn *);
 /* No entry leads to t any more. */
 void	jc_forget(struct cpu *, const struct tblock *);
 
