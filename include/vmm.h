@@ -77,10 +77,9 @@ struct vmm_enable_params {
  * The client promises, until the VM has ended or TERM has returned, that this
  * descriptor stays open; that no asynchronous signal's handler comes to call
  * the monitor from inside a command, and signals that are to end a RUN use
- * KICK instead; that no thread is cancelled inside a command; and that the
- * handlers of SIGSEGV, SIGBUS, SIGFPE and SIGILL are left alone and these
- * signals not blocked. Commands
- * through the descriptor then need no system calls to be sure of that.
+ * KICK instead; that no thread is cancelled inside a command; and that SIGSEGV,
+ * SIGBUS, SIGFPE and SIGILL are not blocked and their handlers left alone.
+ * Commands through the descriptor then need no system calls to be sure of that.
  */
 #define VMM_CAP_PROMISE		0x00000040
 

@@ -98,12 +98,31 @@ machine_make(struct machine *m, struct err *err)
 	return (0);
 }
 
+/*
+ * Blocks signals for threads that are to have none, but for those that a
+ * thread's own doing raises: one of these that is blocked ends the process,
+ * and the engine lives on catching them.
+ */
+static void
+signals_block(sigset_t *old)
+{
+	static const int own[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP,
+	    SIGSYS };
+	sigset_t set;
+	unsigned i;
+
+	sigfillset(&set);
+	for (i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		sigdelset(&set, own[i]);
+	pthread_sigmask(SIG_SETMASK, &set, old);
+}
+
 int
 machine_new(struct machine **mp, const struct machine_config *mc,
     struct err *err)
 {
 	struct machine *m;
-	sigset_t all, old;
+	sigset_t old;
 	int ret;
 
 	if ((m = calloc(1, sizeof(*m))) == NULL)
@@ -115,8 +134,7 @@ machine_new(struct machine **mp, const struct machine_config *mc,
 		m->m_config.mc_name = "vm";
 	m->m_vmm = -1;
 	pthread_mutex_init(&m->m_wire_lock, NULL);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
+	signals_block(&old);
 	ret = machine_make(m, err);
 	if (ret == 0)
 		*mp = m;
@@ -129,16 +147,10 @@ machine_new(struct machine **mp, const struct machine_config *mc,
 enum machine_end
 machine_run(struct machine *m, uint32_t *value, struct err *err)
 {
-	sigset_t all, old;
+	sigset_t old;
 	int error;
 
-	/* but those that the engine handles (vmm.h, VMM_CAP_PROMISE) */
-	sigfillset(&all);
-	sigdelset(&all, SIGSEGV);
-	sigdelset(&all, SIGBUS);
-	sigdelset(&all, SIGFPE);
-	sigdelset(&all, SIGILL);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
+	signals_block(&old);
 	/* set before the thread runs: nobody else reads it until then */
 	m->m_ran = true;
 	error = pthread_create(&m->m_thread, NULL, run_vcpu_thread, m);

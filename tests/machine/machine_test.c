@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -19,6 +20,7 @@
 
 #include <vmm.h>
 
+#include "base/loop.h"
 #include "machine/machine.h"
 
 #define MIB		0x100000ull
@@ -373,6 +375,75 @@ test_refused(void **state)
 	refused(&mc, "/nonexistent/disk");
 }
 
+/* What a file of /proc says after a word, in hexadecimal. */
+static unsigned long
+status_word(const char *path, const char *word)
+{
+	char line[256];
+	unsigned long v = 0;
+	FILE *fp = fopen(path, "r");
+
+	if (fp == NULL)
+		return (0);		/* a thread that ended */
+	while (fgets(line, sizeof(line), fp) != NULL)
+		if (strncmp(line, word, strlen(word)) == 0)
+			v = strtoul(line + strlen(word), NULL, 16);
+	fclose(fp);
+	return (v);
+}
+
+#define BIT(signo)	(1ul << ((signo) - 1))
+
+static struct {
+	struct machine	*machine;
+	unsigned	 quiet;		/* threads that block SIGINT */
+	unsigned	 deaf;		/* and those that block faults */
+} masks;
+
+static void
+look_at_masks(void *arg)
+{
+	DIR *d = opendir("/proc/self/task");
+	struct dirent *e;
+	unsigned long mask;
+	char path[300];
+
+	(void)arg;
+	while ((e = readdir(d)) != NULL) {
+		snprintf(path, sizeof(path), "/proc/self/task/%s/status",
+		    e->d_name);
+		mask = status_word(path, "SigBlk:");
+		masks.quiet += (mask & BIT(SIGINT)) != 0;
+		masks.deaf += (mask & (BIT(SIGSEGV) | BIT(SIGBUS) |
+		    BIT(SIGFPE) | BIT(SIGILL))) != 0;
+	}
+	closedir(d);
+	machine_stop(masks.machine);
+}
+
+/* The machine's threads leave signals to others, but for their own faults. */
+static void
+test_signals(void **state)
+{
+	struct machine_config mc = config();
+	struct loop_timer *timer;
+	struct err err;
+
+	(void)state;
+	GUEST(FOREVER);
+	mc.mc_nnics = 1;
+	assert_int_equal(machine_new(&masks.machine, &mc, &err), 0);
+	timer = loop_timer_new(machine_loop(masks.machine), look_at_masks,
+	    NULL);
+	loop_timer_set(timer, loop_now());
+	assert_int_equal(machine_run(masks.machine, NULL, &err),
+	    MACHINE_STOPPED);
+	loop_timer_free(timer);
+	machine_free(masks.machine);
+	assert_true(masks.quiet >= 2);
+	assert_int_equal(masks.deaf, 0);
+}
+
 /* After all of this: as many threads and descriptors as before. */
 static void
 test_nothing_left(void **state)
@@ -426,6 +497,7 @@ main(void)
 		cmocka_unit_test(test_console),
 		cmocka_unit_test(test_interrupts),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_signals),
 		cmocka_unit_test(test_nothing_left),
 	};
 

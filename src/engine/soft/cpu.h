@@ -234,6 +234,7 @@ struct cpu {
 	struct jit	*c_jit;
 	struct fpu	 c_fpu;
 	uint64_t	 c_target, c_countdown;
+	uint32_t	 c_slots;
 
 	/* mode, derived */
 	uint8_t		 c_cpl;
@@ -318,6 +319,7 @@ struct cpu {
 	struct block_cache *c_blocks;	/* block.h */
 	struct stub_cache *c_stubs;	/* stub.h */
 	const struct block *c_block;	/* executing now */
+	atomic_bool	 c_sampling;	/* it runs: jit/sample.c may ask */
 	uint64_t	 c_insn_count;	/* executed since reset, for --stats */
 };
 

@@ -18,6 +18,7 @@
 #include "engine/soft/cpu.h"
 #include "engine/soft/exception.h"
 #include "engine/soft/jit/jit.h"
+#include "engine/soft/jit/sample.h"
 #include "engine/soft/mem.h"
 #include "engine/soft/mmu.h"
 #include "engine/soft/run.h"
@@ -182,6 +183,8 @@ run_boundary(struct cpu *c)
 			cpu_unrequest(c, REQ_FLUSH);
 			vm_flush_process(c);
 		}
+		if (req & REQ_SAMPLE)
+			cpu_unrequest(c, REQ_SAMPLE);
 		if (req & REQ_RESYNC)
 			cpu_unrequest(c, REQ_RESYNC);
 		if (c->c_event.e_kind != EVENT_NONE) {
@@ -477,6 +480,7 @@ run_vcpu(struct cpu *c, struct engine_run *run)
 	__asm__ volatile("fnstcw %0; stmxcsr %1" : "=m"(c->c_fpu.f_host_fcw),
 	    "=m"(c->c_fpu.f_host_mxcsr));
 
+	sampler_run(c->c_vm->ev_sampler, c, true);
 	hostfault_push(&hf);
 	switch (sigsetjmp(c->c_jmp, 0)) {
 	case JMP_FAULT:
@@ -512,6 +516,7 @@ run_vcpu(struct cpu *c, struct engine_run *run)
 	}
 	hostfault_pop(&hf);
 	jit_end(c);
+	sampler_run(c->c_vm->ev_sampler, c, false);
 	mem_split_release(c);
 	if (c->c_delivering)
 		event_unwind(c);

@@ -15,6 +15,7 @@
 #include "engine/soft/block.h"
 #include "engine/soft/cpu.h"
 #include "engine/soft/jit/jit.h"
+#include "engine/soft/jit/sample.h"
 #include "engine/soft/jit/stats.h"
 #include "engine/soft/mmu.h"
 #include "engine/soft/run.h"
@@ -389,8 +390,10 @@ soft_vcpu_new(struct engine_vm *vm, unsigned id, const struct engine_host *host,
 	msr_reset(c);
 	fpu_reset(c);
 	/* without memory for it the interpreter does */
-	if (!vm->ev_jit.jo_interp)
-		jit_new(c, &vm->ev_jit);
+	if (!vm->ev_jit.jo_interp && jit_new(c, &vm->ev_jit) == 0 &&
+	    (vm->ev_jit.jo_tier > 1 || vm->ev_jit.jo_traces) &&
+	    vm->ev_sampler == NULL)
+		sampler_new(vm, &vm->ev_sampler);
 	regs_load(c, &r);
 	*out = v;
 	return (0);

@@ -11,6 +11,7 @@
 
 #include "engine/soft/block.h"
 #include "engine/soft/cpu.h"
+#include "engine/soft/jit/sample.h"
 #include "engine/soft/mmu.h"
 #include "engine/soft/vm.h"
 
@@ -55,6 +56,7 @@ vm_new(const struct engine_vm_config *config, const struct jit_options *jo)
 void
 vm_free(struct engine_vm *vm)
 {
+	sampler_free(vm->ev_sampler);
 	pthread_mutex_destroy(&vm->ev_split);
 	pthread_mutex_destroy(&vm->ev_lock);
 	free(vm->ev_ranges);

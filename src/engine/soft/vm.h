@@ -16,6 +16,7 @@
 #include "engine/soft/jit/jit.h"
 
 struct cpu;
+struct sampler;
 
 /* ev_pages: one byte a page of guest memory. */
 #define PAGE_CODE	0x01	/* cached blocks were made from it */
@@ -43,6 +44,7 @@ struct engine_vm {
 	pthread_mutex_t	 ev_lock;
 	struct cpu	*ev_cpus;		/* [m] by c_next */
 	atomic_uint	 ev_ncpus;		/* [a] */
+	struct sampler	*ev_sampler;	/* [I] jit/sample.h, or NULL */
 };
 
 /* Writes by others to pages with code that a VCPU has yet to look at; under

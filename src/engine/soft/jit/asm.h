@@ -40,6 +40,7 @@
 #define C_TARGET	0x5c0	/* of an indirect call, while its stack write
 				   is checked */
 #define C_COUNTDOWN	0x5c8	/* jo_exits: polls until one leaves */
+#define C_SLOTS		0x5d0	/* long: some slot of a trace is not empty */
 
 /* C functions that thunks call: void *c_helper[10] */
 #define HELPER_FILL	0
@@ -48,7 +49,6 @@
 #define HELPER_X87	3
 #define HELPER_STRING	4
 #define HELPER_SYS	5
-#define HELPER_SLOT	6
 #define HELPER_X87_STORE 7	/* void (struct cpu *): c_x87_live was set */
 #define HELPER_SELF	9	/* no function: struct cpu */
 
@@ -86,16 +86,9 @@
 #define THUNK_X87	5
 #define THUNK_STRING	6
 #define THUNK_SYS	7
-/*
- * SLOT	  A trace's guard failed (trace.h). ecx = slot number | access << 16,
- *	  T1 = linear address of the guarded bytes, C_TMP their number:
- *		call SLOT; jmp again (rel32); jmp side exit (rel32)
- *	  Fills the slot and goes on at the first jump, or takes the second.
- */
-#define THUNK_SLOT	8
-#define THUNK_RETURN	9	/* where an empty return stack returns to */
-#define THUNK_FAULT	10	/* where a host fault goes on (jit.c) */
-#define THUNK_COUNT	11
+#define THUNK_RETURN	8	/* where an empty return stack returns to */
+#define THUNK_FAULT	9	/* where a host fault goes on (jit.c) */
+#define THUNK_COUNT	10
 #define THUNK_AT(n)	((n) * 16)	/* offset in the code cache */
 
 /* The tables behind struct cpu, in JIT_AREA_SIZE bytes. */

@@ -20,6 +20,7 @@
 #include "engine/soft/block.h"
 #include "engine/soft/cpu.h"
 #include "engine/soft/jit/jit.h"
+#include "engine/soft/jit/trace.h"
 #include "engine/soft/mmu.h"
 
 #define CACHE_DEFAULT	65536u	/* KiB */
@@ -264,6 +265,19 @@ jit_lookup(struct cpu *c, struct block *b, uint64_t linear)
 	return (NULL);
 }
 
+struct tblock *
+jit_lookup_first(struct cpu *c, struct block *b, uint64_t linear)
+{
+	struct tblock *t = jit_lookup(c, b, linear);
+
+	/* a trace comes before what it was made from */
+	while (t != NULL && (t->t_map != NULL || t->t_mode != c->c_jmode ||
+	    (t->t_va != NO_VA &&
+	    t->t_va != (linear & ~(uint64_t)PAGE_MASK))))
+		t = t->t_next;
+	return (t);
+}
+
 bool
 jit_contains(const struct cpu *c, uintptr_t rip)
 {
@@ -309,6 +323,10 @@ jit_flush(struct cpu *c)
 	struct jit *j = c->c_jit;
 
 	block_untranslate(c);
+	trace_abandon(c);
+	c->c_slots = 1;
+	trace_slots_flush(c);
+	j->j_slots = 0;
 	memset(j->j_chunk, 0, ((j->j_used >> CHUNK_SHIFT) + 1) *
 	    sizeof(*j->j_chunk));
 	j->j_last = NULL;

@@ -168,6 +168,9 @@ void	e_ea(struct tr *, const struct insn *);
  */
 void	e_check(struct tr *, unsigned size, int access,
 	    void (*ea)(struct tr *, struct tr_cold *), uint64_t arg);
+/* The inline check alone: returns the rel32 of the jump of its misses; *saved:
+ * there flags are as e_flags_save() has put them. */
+uint8_t	*e_check_inline(struct tr *, unsigned size, int access, bool *saved);
 /* What is between them may change flags, but needs RAX, which is not there,
  * and the first quad of c_tmp. */
 void	e_flags_save(struct tr *);
@@ -193,6 +196,8 @@ void	tr_entries(struct tr *);
 
 /* --- the interpreter --------------------------------------------------------------------- */
 
+/* Arithmetic flags that i reads, and that it certainly writes. */
+void	tr_flags(const struct insn *, unsigned *in, unsigned *out);
 /* The current instruction by its handler. If it ends the block nothing may
  * follow. */
 void	tr_interp(struct tr *);

@@ -113,7 +113,7 @@ jit_enter:
 	.hidden	jit_thunks, jit_thunks_end
 	.balign	64
 jit_thunks:
-	.irp	name, slow,interp,link,poll,miss,x87,string,sys,slot,return,fault
+	.irp	name, slow,interp,link,poll,miss,x87,string,sys,return,fault
 	.balign	16
 	jmp	thunk_\name
 	.endr
@@ -230,23 +230,6 @@ thunk_slow:
 	.balign	32
 thunk_x87:
 	FPU_X87_LOAD
-	ret
-
-/* bool helper(struct cpu *, uint64_t linear, unsigned slot_and_access): light.
- * False: goes on at the second jump, 5 bytes behind the first. */
-thunk_slot:
-	popq	RETURN
-	SPILL_CALLER
-	TO_C
-	movq	HELPER(HELPER_SELF), %rdi
-	movq	%r11, %rsi
-	movl	%ecx, %edx
-	call	*HELPER(HELPER_SLOT)
-	testb	%al, %al
-	jnz	1f
-	addq	$5, RETURN
-1:	FROM_C
-	RELOAD_CALLER
 	ret
 	.balign	64
 jit_thunks_end:

@@ -30,6 +30,7 @@
 #include "engine/soft/handlers.h"
 #include "engine/soft/jit/fpu.h"
 #include "engine/soft/jit/jit.h"
+#include "engine/soft/jit/trace.h"
 #include "engine/soft/mmu.h"
 #include "engine/soft/run.h"
 #include "engine/soft/vm.h"
@@ -64,6 +65,7 @@ AT(c_fpu.f_last_op, C_LAST_OP);
 AT(c_fpu.f_last_seg, C_LAST_SEG);
 AT(c_target, C_TARGET);
 AT(c_countdown, C_COUNTDOWN);
+AT(c_slots, C_SLOTS);
 _Static_assert(sizeof(struct cpu) <= JIT_TABLES, "struct cpu");
 
 #define HOT_DEFAULT	2	/* times that a block is interpreted first */
@@ -107,6 +109,8 @@ jit_new(struct cpu *c, const struct jit_options *jo)
 	j->j_sigstack = mmap(NULL, SIGSTACK_SIZE, PROT_READ | PROT_WRITE,
 	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	error = j->j_sigstack == MAP_FAILED ? ENOMEM : jit_code_new(j);
+	if (error == 0)
+		error = trace_new(c);
 	if (error != 0) {
 		jit_free(c);
 		return (error);
@@ -121,9 +125,7 @@ jit_new(struct cpu *c, const struct jit_options *jo)
 	fpu_new(c);
 	jtlb_init(c);
 	jit_flush(c);
-	if (jo->jo_lockstep && (error = lockstep_new(c)) != 0)
-		jit_free(c);
-	return (error);
+	return (0);
 }
 
 void
@@ -133,8 +135,8 @@ jit_free(struct cpu *c)
 
 	if (j == NULL)
 		return;
-	lockstep_free(c);
 	jit_code_free(j);
+	trace_free(c);
 	if (j->j_sigstack != MAP_FAILED)
 		munmap(j->j_sigstack, SIGSTACK_SIZE);
 	free(j);
@@ -391,6 +393,7 @@ jit_kill(struct cpu *c, struct block *b)
 	struct tblock *t;
 	unsigned n;
 
+	trace_kill(c, b);
 	for (t = b->b_trans; t != NULL; t = t->t_next) {
 		t->t_dead = true;
 		jit_unlink_incoming(c, t);
@@ -433,10 +436,17 @@ left_poll(struct cpu *c)
 
 	t = jit_find(c, c->c_exit[1] - 1, NULL);
 	assert(t != NULL && k <= t->t_count);
-	if (c->c_jit->j_opt.jo_count)
+	if (c->c_jit->j_opt.jo_count && t->t_map == NULL)
 		c->c_insn_count -= t->t_count - k;
 	c->c_rip = jit_rip(c, t, k);
 	c->c_jit->j_stats.js_poll++;
+	if (atomic_load_explicit(&c->c_request, memory_order_relaxed) &
+	    REQ_SAMPLE) {
+		atomic_fetch_and_explicit(&c->c_request, ~(unsigned)REQ_SAMPLE,
+		    memory_order_relaxed);
+		if (k == 0)
+			trace_sample(c, t);
+	}
 	return (NULL);
 }
 
@@ -469,6 +479,8 @@ left_fault(struct cpu *c)
 
 	t = jit_find(c, c->c_exit[1], &k);
 	assert(t != NULL && k < t->t_count);
+	if (t->t_map != NULL)
+		t = trace_tier1(c, t, &k);
 	c->c_jit->j_stats.js_fault++;
 	interpret(c, t, k);
 	return (NULL);
@@ -541,6 +553,22 @@ translation(struct cpu *c, struct block *b)
 	return (jit_translate(c, b, c->c_rip));
 }
 
+/* A path is being recorded: b is next. Is it still? */
+static bool
+record(struct cpu *c, struct block *b)
+{
+	uint64_t linear = c->c_rip;
+	struct tblock *t = NULL;
+
+	if (!b->b_temp && (t = jit_lookup_first(c, b, linear)) == NULL)
+		t = jit_translate(c, b, linear);
+	/* translating may have flushed */
+	if (!trace_recording(c))
+		return (false);
+	trace_record(c, t, linear);
+	return (trace_recording(c));
+}
+
 void
 jit_run(struct cpu *c)
 {
@@ -552,10 +580,16 @@ jit_run(struct cpu *c)
 
 	if (!j->j_begun)
 		jit_begin(c);
+	trace_abandon(c);	/* what happened meanwhile is not part of it */
 	/* One block in any case: what is requested may have to wait for it. */
 	do {
 		c->c_block = NULL;
 		b = block_find(c);
+		if (trace_recording(c) && record(c, b)) {
+			run_block(c, b);
+			l = NULL;
+			continue;
+		}
 		if ((t = translation(c, b)) == NULL) {
 			j->j_stats.js_interp_blocks++;
 			run_block(c, b);
@@ -573,12 +607,7 @@ jit_run(struct cpu *c)
 			jit_link(c, l, t);
 		else if (!j->j_opt.jo_nochain)
 			jc_set(c, c->c_rip, t, page_global(c, c->c_rip));
-		if (j->j_lockstep == NULL) {
-			l = enter(c, t);
-		} else {
-			jit_lockstep(c, b, t);
-			l = NULL;
-		}
+		l = enter(c, t);
 	} while (atomic_load_explicit(&c->c_request,
 	    memory_order_relaxed) == 0);
 }

@@ -168,6 +168,9 @@ struct tblock {
 	uint16_t	 t_mode;	/* c_jmode */
 	uint8_t		 t_count;	/* instructions */
 	bool		 t_dead;
+	bool		 t_refused;	/* no trace begins here */
+	uint8_t		 t_samples;
+	struct trace_place *t_map;	/* a trace's (trace.h); else NULL */
 	struct jit_link	 t_link[2];	/* [0] fall-through or only, [1] taken */
 	/* [k]: where instruction k's code starts, from t_code; [t_count]: where
 	 * its last instruction's ends. */
@@ -203,6 +206,8 @@ struct jit {
 	uint8_t		*j_sigstack;	/* [I] */
 	uint32_t	 j_flushes;
 	struct jit_link	*j_cross;	/* linked across pages */
+	uint32_t	 j_slots;	/* in use */
+	struct trace	*j_trace;	/* [I] being recorded */
 	struct lockstep	*j_lockstep;	/* NULL: not jo_lockstep */
 	struct jit_stats {
 		uint64_t js_translated, js_insns, js_bytes, js_flushes,
@@ -248,15 +253,6 @@ void	jit_end(struct cpu *);
 /* In signal context: a fault of translated code. True: the thread goes on at
  * hf_rip. guest_memory: it is one of hf_addr, in guest memory. */
 bool	jit_fault(struct cpu *, struct hostfault *, bool guest_memory);
-/* Can i not be executed twice, or not within a block (lockstep.c)? */
-bool	lockstep_alone(const struct insn *i);
-/* Has i to be a block of its own? */
-static inline bool
-jit_alone(const struct cpu *c, const struct insn *i)
-{
-	return (c->c_jit != NULL && c->c_jit->j_lockstep != NULL &&
-	    lockstep_alone(i));
-}
 /* Is this host address in translated code? Safe in a signal handler. */
 bool	jit_contains(const struct cpu *, uintptr_t rip);
 
@@ -284,8 +280,6 @@ void	jtlb_set(struct cpu *, unsigned class, const struct tlb_entry *e);
 void	jtlb_forget(struct cpu *, uint64_t linear);
 /* Links across pages lead out of or into this page: jtlb_forget() has to know. */
 void	jtlb_linked(struct cpu *, uint64_t linear);
-/* A trace's slot gets its two quads (asm.h: JT_SLOTS); any loss empties all. */
-void	jtlb_slot(struct cpu *, unsigned slot, uint64_t neg, uint64_t addend);
 /* No write entry leads to this host page any more. */
 void	jtlb_forget_write(struct cpu *, const uint8_t *host);
 /* Mappings changed: entries that are not global, or all; with them the jump
@@ -327,6 +321,9 @@ struct tblock *jit_alloc(struct cpu *, struct block *b, uint64_t linear,
 void	jit_publish(struct cpu *, struct tblock *t);
 /* The live translation of b for the current mode and linear, or NULL. */
 struct tblock *jit_lookup(struct cpu *, struct block *b, uint64_t linear);
+/* The same, but not a trace. */
+struct tblock *jit_lookup_first(struct cpu *, struct block *b,
+	    uint64_t linear);
 /* The translation that contains a host address and which of its instructions
  * it belongs to (cold stubs too); NULL: none (code.c). */
 struct tblock *jit_find(struct cpu *, uintptr_t rip, unsigned *insn);

@@ -15,6 +15,7 @@
  */
 #include "engine/soft/cpu.h"
 #include "engine/soft/jit/jit.h"
+#include "engine/soft/jit/trace.h"
 #include "engine/soft/mmu.h"
 
 #define JT_ENTRIES	0x10000u	/* of a table */
@@ -39,9 +40,6 @@ struct jtlb {
 		uint64_t l_pages[JC_FILTER / 64];
 	} log[2];
 	uint64_t linked[JC_FILTER / 64];	/* pages of links, hashed */
-	uint32_t nslots;
-	uint16_t slot[JT_SLOT_COUNT];
-	uint64_t slot_bits[JT_SLOT_COUNT / 64];
 };
 _Static_assert(sizeof(struct jtlb) <= JT_LOGS_SIZE, "logs");
 
@@ -127,35 +125,6 @@ jtlb_init(struct cpu *c)
 		table(c, JC_KEY)[n] = nowhere(n);
 }
 
-/* --- slots of traces -------------------------------------------------------------- */
-
-void
-jtlb_slot(struct cpu *c, unsigned slot, uint64_t neg, uint64_t addend)
-{
-	struct jtlb *j = jtlb(c);
-	uint64_t *q = table(c, JT_SLOTS) + slot * 2;
-
-	q[0] = neg;
-	q[1] = addend;
-	if (mark(j->slot_bits, slot))
-		j->slot[j->nslots++] = (uint16_t)slot;
-}
-
-static void
-slots_flush(struct cpu *c)
-{
-	struct jtlb *j = jtlb(c);
-	uint64_t *q;
-	uint32_t n;
-
-	for (n = 0; n < j->nslots; n++) {
-		q = table(c, JT_SLOTS) + j->slot[n] * 2;
-		q[0] = q[1] = 0;
-		j->slot_bits[j->slot[n] / 64] = 0;
-	}
-	j->nslots = 0;
-}
-
 /* --- entries ------------------------------------------------------------------------ */
 
 static void
@@ -194,7 +163,7 @@ jtlb_set(struct cpu *c, unsigned class, const struct tlb_entry *te)
 	    j->log[0].l_count + j->log[1].l_count >= limit) {
 		log_flush(c, &j->log[0]);
 		log_flush(c, &j->log[1]);
-		slots_flush(c);
+		trace_slots_flush(c);
 	}
 	e[0] = te->te_read != 0 ? -page : nothing(index);
 	e[JT_NEGW_AT] = te->te_write != 0 ? -page : nothing(index);
@@ -217,7 +186,7 @@ jtlb_forget_write(struct cpu *c, const uint8_t *host)
 			if (e[JT_HOST_AT] == page)
 				e[JT_NEGW_AT] = nothing(l->l_index[n]);
 		}
-	slots_flush(c);
+	trace_slots_flush(c);
 }
 
 /* --- the jump cache ------------------------------------------------------------------- */
@@ -305,7 +274,7 @@ jtlb_forget(struct cpu *c, uint64_t linear)
 		if (e[JT_NEGW_AT] == -page)
 			e[JT_NEGW_AT] = nothing(index);
 	}
-	slots_flush(c);
+	trace_slots_flush(c);
 	if (page_marked(j->log[0].l_pages, page) ||
 	    page_marked(j->log[1].l_pages, page))
 		jumps_forget(c, page - INSN_MAXLEN + 1, page + PAGE_SIZE);
@@ -329,7 +298,7 @@ jtlb_flush(struct cpu *c, bool global)
 		jit_unlink_cross(c);
 		clear(j->linked, JC_FILTER / 64);
 	}
-	slots_flush(c);
+	trace_slots_flush(c);
 	jit_returns_reset(c);
 	c->c_jit->j_stats.js_tlb_flush++;
 }

@@ -18,6 +18,7 @@
 #include <stddef.h>
 
 #include "engine/soft/jit/emit.h"
+#include "engine/soft/jit/trace.h"
 
 /* Bytes of a host instruction that has no better way to be made. */
 #define CODE(x, ...)							\
@@ -190,6 +191,7 @@ table_index(struct tr *x)
 	CODE(x, 0x0f, 0xb7, 0xc9);			/* movzx cx,ecx */
 }
 
+/* Flags into AX, RAX into c_tmp, and back. */
 void
 e_flags_save(struct tr *x)
 {
@@ -257,24 +259,36 @@ check_neutral(struct tr *x, unsigned size, int access)
 	return (miss);
 }
 
+uint8_t *
+e_check_inline(struct tr *x, unsigned size, int access, bool *saved)
+{
+	uint8_t *miss;
+
+	*saved = false;
+	if (tr_flags_live(x) && x->x_jit->j_pext)
+		return (check_neutral(x, size, access));
+	*saved = tr_flags_live(x);
+	if (*saved)
+		e_flags_save(x);
+	miss = check_plain(x, size, access);
+	if (*saved)
+		e_flags_restore(x);
+	return (miss);
+}
+
 void
 e_check(struct tr *x, unsigned size, int access,
     void (*ea)(struct tr *, struct tr_cold *), uint64_t arg)
 {
-	bool live = tr_flags_live(x), saved = false;
 	struct tr_cold *tc;
 	uint8_t *miss;
+	bool saved;
 
-	if (live && x->x_jit->j_pext)
-		miss = check_neutral(x, size, access);
-	else {
-		saved = live;
-		if (saved)
-			e_flags_save(x);
-		miss = check_plain(x, size, access);
-		if (saved)
-			e_flags_restore(x);
+	if (x->x_trace != NULL) {
+		trace_check(x, size, access);
+		return;
 	}
+	miss = e_check_inline(x, size, access, &saved);
 	tc = tr_cold(x, miss, emit_slow);
 	tc->tc_ea = ea;
 	tc->tc_arg[0] = arg;
@@ -290,6 +304,10 @@ operand_ea(struct tr *x, struct tr_cold *tc)
 void
 e_operand(struct tr *x, const struct insn *i, unsigned size, int access)
 {
+	if (x->x_trace != NULL) {
+		trace_operand(x, i, size, access);
+		return;
+	}
 	e_ea(x, i);
 	e_check(x, size, access, operand_ea, 0);
 }
@@ -316,6 +334,10 @@ stack_again(struct tr *x, struct tr_cold *tc)
 void
 e_stack(struct tr *x, int32_t disp, unsigned size, int access)
 {
+	if (x->x_trace != NULL) {
+		trace_stack(x, disp, size, access);
+		return;
+	}
 	stack_ea(x, disp);
 	e_check(x, size, access, stack_again, (uint64_t)(int64_t)disp);
 }

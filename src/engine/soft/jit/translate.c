@@ -45,9 +45,8 @@ shift_count_known(const struct insn *i, unsigned *count)
 	}
 }
 
-/* Flags that i reads, and that it certainly writes. */
-static void
-insn_flags(const struct insn *i, unsigned *in, unsigned *out)
+void
+tr_flags(const struct insn *i, unsigned *in, unsigned *out)
 {
 	unsigned count;
 
@@ -74,7 +73,7 @@ live_flags(struct tr *x, unsigned count)
 
 	x->x_live[count] = FL_ARITH;
 	for (k = count; k-- > 0;) {
-		insn_flags(&insn[k], &in, &out);
+		tr_flags(&insn[k], &in, &out);
 		x->x_live[k] = (uint16_t)((x->x_live[k + 1] & ~out) | in);
 	}
 }

@@ -1,0 +1,754 @@
+/*
+ * Making traces (trace.h): recording a path, and its code.
+ *
+ * 1. The path is recorded while the interpreter executes it, block by block,
+ *    from the head until the head is reached again (a loop) or something is
+ *    met that a trace cannot hold.
+ * 2. Its code is made in two passes by the rules of the first tier, which find
+ *    x_trace set: the first (dry) only says which accesses there are, the
+ *    second emits them with the guards of the plan. Each instruction is seen by
+ *    its rule as number 0 with its own liveness.
+ * 3. Every exit is a jump to the first tier's code of an instruction (exit_to).
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/soft/jit/plan.h"
+#include "engine/soft/jit/trace.h"
+#include "engine/soft/mmu.h"
+
+#define SAMPLES		3	/* of a poll before it becomes a head */
+#define TRACE_CODE	(60u << 10)	/* the most that one takes */
+#define TRACE_ARENA	(32u << 10)
+
+static void trace_make(struct cpu *);
+
+/* --- recording --------------------------------------------------------------------- */
+
+void
+trace_abandon(struct cpu *c)
+{
+	c->c_jit->j_trace->tr_head = NULL;
+}
+
+bool
+trace_recording(const struct cpu *c)
+{
+	return (c->c_jit->j_trace->tr_head != NULL);
+}
+
+void
+trace_sample(struct cpu *c, struct tblock *t)
+{
+	struct trace *tr = c->c_jit->j_trace;
+
+	if (t->t_map != NULL || t->t_refused || t->t_dead ||
+	    ++t->t_samples < (c->c_jit->j_opt.jo_traces ? 1 : SAMPLES))
+		return;
+	tr->tr_head = t;
+	tr->tr_nblocks = tr->tr_ninsns = 0;
+	tr->tr_loop = false;
+}
+
+/* Can a trace go on behind the last instruction of a block? */
+static bool
+passes(const struct insn *i)
+{
+	tr_rule *rule = i->i_op->o_rule;
+
+	return ((i->i_flags & INSN_END) == 0 || rule == tr_jcc ||
+	    rule == tr_jmp || rule == tr_call || rule == tr_ret);
+}
+
+static const struct insn *
+last_insn(const struct tblock *t)
+{
+	return (&t->t_block->b_insn[t->t_count - 1]);
+}
+
+void
+trace_record(struct cpu *c, struct tblock *t, uint64_t linear)
+{
+	struct trace *tr = c->c_jit->j_trace;
+	struct tblock *last;
+
+	if (tr->tr_nblocks == 0) {
+		/* the path may get to its head by detours first */
+		if (t != tr->tr_head) {
+			trace_abandon(c);
+			return;
+		}
+		tr->tr_linear = linear;
+	} else {
+		last = tr->tr_blocks[tr->tr_nblocks - 1];
+		tr->tr_next_linear[tr->tr_nblocks - 1] = linear;
+		if (t == tr->tr_head && linear == tr->tr_linear) {
+			tr->tr_loop = true;
+			trace_make(c);
+			return;
+		}
+		if (t == NULL || tr->tr_nblocks == TRACE_BLOCKS ||
+		    t->t_mode != last->t_mode ||
+		    (linear ^ tr->tr_linear) >= PAGE_SIZE ||
+		    t->t_block->b_gpa2 != NO_PAGE ||
+		    tr->tr_ninsns + t->t_count > TRACE_INSNS / 2 ||
+		    ((t->t_block->b_gpa ^ last->t_block->b_gpa) &
+		    ~(uint64_t)PAGE_MASK) != 0) {
+			trace_make(c);
+			return;
+		}
+	}
+	if (t == NULL || t->t_count != t->t_block->b_count ||
+	    t->t_block->b_gpa2 != NO_PAGE) {
+		trace_make(c);
+		return;
+	}
+	tr->tr_blocks[tr->tr_nblocks++] = t;
+	tr->tr_ninsns += t->t_count;
+	if (!passes(last_insn(t))) {
+		tr->tr_next_linear[tr->tr_nblocks - 1] = NO_VA;
+		trace_make(c);
+	}
+}
+
+/* --- the path --------------------------------------------------------------------------- */
+
+/* tr_insn from tr_blocks; a loop that is short enough is repeated. */
+static void
+path_make(struct trace *tr)
+{
+	struct trace_insn *ti = tr->tr_insn;
+	struct tblock *t;
+	unsigned n, k, copies = 1, once = tr->tr_ninsns;
+	uint64_t linear;
+	uint16_t off;
+
+	if (tr->tr_loop)
+		while (copies < TRACE_UNROLL &&
+		    (copies + 1) * once <= TRACE_INSNS / 2)
+			copies++;
+	tr->tr_ninsns = 0;
+	while (copies-- > 0)
+		for (n = 0; n < tr->tr_nblocks; n++) {
+			t = tr->tr_blocks[n];
+			off = (uint16_t)(t->t_block->b_gpa & PAGE_MASK);
+			for (k = 0; k < t->t_count; k++) {
+				ti = &tr->tr_insn[tr->tr_ninsns++];
+				ti->ti_insn = &t->t_block->b_insn[k];
+				ti->ti_tier1 = t;
+				ti->ti_k = (uint8_t)k;
+				ti->ti_off = off;
+				ti->ti_last = k == t->t_count - 1u;
+				off += ti->ti_insn->i_len;
+			}
+			linear = (tr->tr_linear & ~(uint64_t)PAGE_MASK) + off;
+			ti->ti_taken = tr->tr_next_linear[n] != linear;
+		}
+}
+
+/* Rules that call no helpers. */
+static bool
+may_hold(const struct insn *i)
+{
+	static tr_rule *const rules[] = { tr_copy, tr_vector, tr_shift_cl,
+	    tr_push_r, tr_pop_r, tr_push_imm, tr_push_rm, tr_pop_rm, tr_leave,
+	    tr_lea, tr_moffs, tr_xchg_a, tr_cmpxchg, tr_bt, tr_nop };
+	unsigned n;
+
+	for (n = 0; n < sizeof(rules) / sizeof(rules[0]); n++)
+		if (i->i_op->o_rule == rules[n])
+			return (true);
+	return (false);
+}
+
+/*
+ * Flags live before each instruction of the path. Whoever gets to a branch may
+ * leave there, with all flags.
+ */
+static void
+path_liveness(struct trace *tr)
+{
+	const struct insn *i;
+	uint16_t live = tr->tr_loop ? 0 : FL_ARITH;
+	unsigned n, again = 2, reads, writes;
+
+	while (again-- > 0)
+		for (n = tr->tr_ninsns; n-- > 0; ) {
+			i = tr->tr_insn[n].ti_insn;
+			if (i->i_op->o_rule == tr_jcc ||
+			    i->i_op->o_rule == tr_ret)
+				live = FL_ARITH;
+			else {
+				tr_flags(i, &reads, &writes);
+				live = (uint16_t)((live & ~writes) | reads);
+			}
+			tr->tr_live[n] = live;
+		}
+}
+
+/* --- exits -------------------------------------------------------------------------------- */
+
+/* jo_count: n more instructions are done, or will be by the first tier. */
+static void
+count(struct tr *x, unsigned n)
+{
+	const uint32_t at = offsetof(struct cpu, c_insn_count);
+
+	if (!x->x_jit->j_opt.jo_count)
+		return;
+	e_gs(x, 0x8b, 8, H_T0, at);
+	e_lea(x, H_T0, H_T0, (int32_t)n);
+	e_gs(x, 0x89, 8, H_T0, at);
+}
+
+/* On in the first tier with instruction n of the path. */
+static void
+leave_at(struct tr *x, unsigned n)
+{
+	const struct trace_insn *ti = &x->x_trace->tr_insn[n];
+	const struct tblock *t = ti->ti_tier1;
+
+	/* the first tier counts a block when it is entered */
+	count(x, n + t->t_count - ti->ti_k);
+	e_patch(x, e_jump(x, E_JMP), CODE_RW(x->x_jit, t->t_code +
+	    t->t_off[ti->ti_k]));
+}
+
+/* arg[0]: path index; arg[1]: flags are saved */
+static void
+cold_exit(struct tr *x, struct tr_cold *tc)
+{
+	if (tc->tc_arg[1])
+		e_flags_restore(x);
+	leave_at(x, (unsigned)tc->tc_arg[0]);
+}
+
+/* The jump whose rel32 is given leaves for instruction n of the path. */
+static struct tr_cold *
+exit_at(struct tr *x, uint8_t *from, unsigned n)
+{
+	struct tr_cold *tc = tr_cold(x, from, cold_exit);
+
+	tc->tc_arg[0] = n;
+	tc->tc_arg[1] = 0;
+	return (tc);
+}
+
+/* --- guards ----------------------------------------------------------------------------------- */
+
+#define SLOT(n)		(JT_SLOTS + (n) * 16u)
+
+/* arg[0]: path index | lo << 32; arg[1]: slot | len << 16 | access << 32 |
+ * flags saved << 40. T1 is the address of the first access. */
+static void
+cold_guard(struct tr *x, struct tr_cold *tc)
+{
+	int32_t lo = (int32_t)(tc->tc_arg[0] >> 32);
+	unsigned n = (uint32_t)tc->tc_arg[0], slot = tc->tc_arg[1] & 0xffff;
+	unsigned len = tc->tc_arg[1] >> 16 & 0xffff, class;
+	unsigned access = tc->tc_arg[1] >> 32 & 0xff;
+	bool saved = tc->tc_arg[1] >> 40 & 1;
+	uint8_t *miss;
+
+	class = x->x_mode & JM_CLASS;
+	if (lo != 0)
+		e_lea(x, H_T1, H_T1, lo);
+	if (!x->x_64)
+		e_rr(x, 0x89, 4, H_T1, H_T1);
+	/* the page's table entry, if it is that page */
+	e_mov(x, H_T0, H_T1);
+	e_rr(x, 0xc1, 8, 5, H_T0);			/* shr t0, 12 */
+	e_byte(x, 12);
+	e_rr(x, 0x0fb7, 4, H_T0, H_T0);			/* movzx t0, t0w */
+	e_gs_index(x, 0x03, 8, H_T1, H_T0,
+	    access & ENGINE_WRITE ? JT_NEGW(class) : JT_NEGR(class));
+	e_rr(x, 0x81, 8, 7, H_T1);			/* cmp t1, imm */
+	e_long(x, PAGE_SIZE - len);
+	miss = e_jump(x, 7);				/* ja */
+	e_gs_index(x, 0x8b, 8, H_T1, H_T0,
+	    access & ENGINE_WRITE ? JT_NEGW(class) : JT_NEGR(class));
+	e_gs(x, 0x89, 8, H_T1, SLOT(slot));
+	e_gs_index(x, 0x03, 8, H_T1, H_T0, JT_HOST(class));
+	e_gs(x, 0x89, 8, H_T1, SLOT(slot) + 8);
+	e_gs(x, 0xc7, 4, 0, C_SLOTS);			/* mov 1 */
+	e_long(x, 1);
+	if (saved)
+		e_flags_restore(x);
+	e_patch(x, e_jump(x, E_JMP), tc->tc_back);
+
+	/* not there: have it filled, or leave */
+	e_patch(x, miss, x->x_p);
+	if (saved)
+		e_flags_restore(x);
+	leave_at(x, n);
+}
+
+/* T1 is the linear address of len bytes from lo on: are they in the slot's
+ * page? again: where to begin anew once it is filled. */
+static void
+emit_guard(struct tr *x, unsigned n, const struct trace_group *g, int32_t lo,
+    uint8_t *again, bool live)
+{
+	unsigned len = (unsigned)(g->tg_max - g->tg_min);
+	struct tr_cold *tc;
+
+	if (live)
+		e_flags_save(x);
+	e_gs(x, 0x8b, 8, H_T0, SLOT(g->tg_slot));
+	e_rm(x, 0x8d, 8, H_T0, H_T0, H_T1, 0, lo);
+	e_rr(x, 0x81, 8, 7, H_T0);			/* cmp t0, imm */
+	e_long(x, PAGE_SIZE - len);
+	tc = tr_cold(x, e_jump(x, 7), cold_guard);	/* ja */
+	tc->tc_back = again;
+	tc->tc_arg[0] = (uint64_t)(uint32_t)lo << 32 | n;
+	tc->tc_arg[1] = g->tg_slot | (uint64_t)len << 16 |
+	    (uint64_t)g->tg_access << 32 | (uint64_t)live << 40;
+	if (live)
+		e_flags_restore(x);
+}
+
+/* The next access in order; T1 is its address. */
+static void
+emit_access(struct tr *x, uint8_t *again)
+{
+	struct trace *tr = x->x_trace;
+	const struct trace_access *a = &tr->tr_access[tr->tr_next++];
+	const struct trace_group *g = &tr->tr_group[a->ta_group];
+
+	if (a->ta_guard)
+		emit_guard(x, tr->tr_now, g, (int32_t)(g->tg_min -
+		    a->ta_offset), again, tr_flags_live(x));
+	e_gs(x, 0x8b, 8, H_T0, SLOT(g->tg_slot) + 8);
+}
+
+void
+trace_operand(struct tr *x, const struct insn *i, unsigned size, int access)
+{
+	uint8_t *again = x->x_p;
+
+	e_ea(x, i);
+	if (x->x_trace->tr_dry)
+		plan_operand(x, i, size, access);
+	else
+		emit_access(x, again);
+}
+
+void
+trace_stack(struct tr *x, int32_t disp, unsigned size, int access)
+{
+	uint8_t *again = x->x_p;
+
+	e_rm(x, 0x8d, x->x_64 ? 8 : 4, H_T1, H_GSP, REG_NONE, 0, disp);
+	if (x->x_trace->tr_dry)
+		plan_stack(x, disp, size, access);
+	else
+		emit_access(x, again);
+}
+
+/* An address that only its rule knows: by the tables. */
+void
+trace_check(struct tr *x, unsigned size, int access)
+{
+	struct trace *tr = x->x_trace;
+	uint8_t *miss;
+	bool saved;
+
+	if (tr->tr_dry)
+		plan_other(x, size, access);
+	else
+		tr->tr_next++;
+	miss = e_check_inline(x, size, access, &saved);
+	exit_at(x, miss, tr->tr_now)->tc_arg[1] = saved;
+}
+
+/* The guards that stand before the loop. */
+static void
+emit_ahead(struct tr *x)
+{
+	struct trace *tr = x->x_trace;
+	const struct trace_access *a;
+	struct trace_group *g;
+	struct insn i;
+	uint8_t *again;
+	unsigned n;
+
+	for (n = 0; n < tr->tr_ngroups; n++) {
+		g = &tr->tr_group[n];
+		if (!g->tg_ahead)
+			continue;
+		/* the address of the group's first byte, by the registers
+		 * whose values at the start its symbols are */
+		a = &tr->tr_access[g->tg_first];
+		memset(&i, 0, sizeof(i));
+		i.i_flags = INSN_MEM;
+		i.i_asize = x->x_64 ? 8 : 4;
+		i.i_seg = a->ta_seg != 0 ? a->ta_seg : SEG_DS;
+		i.i_scale = a->ta_scale;
+		i.i_disp = (int32_t)g->tg_min;
+		i.i_base = a->ta_sym[0] == 0 ? REG_NONE :
+		    (uint8_t)(a->ta_sym[0] - 1);
+		i.i_index = a->ta_sym[1] == 0 ? REG_NONE :
+		    (uint8_t)(a->ta_sym[1] - 1);
+		if (a->ta_base == REG_RIP) {
+			i.i_base = REG_RIP;
+			i.i_disp -= x->x_off;
+		}
+		again = x->x_p;
+		e_ea(x, &i);
+		emit_guard(x, 0, g, 0, again, tr->tr_live[0] != 0);
+	}
+}
+
+/* --- instructions ---------------------------------------------------------------------------- */
+
+static void
+emit_call(struct tr *x, const struct insn *i)
+{
+	unsigned size = x->x_64 ? 8 : 4;
+
+	e_stack(x, -(int32_t)size, size, ENGINE_WRITE);
+	e_rm(x, 0x8d, 8, H_T0, H_T0, H_T1, 0, 0);	/* lea t0, [t0+t1] */
+	e_code_va(x, H_T1, (int32_t)(x->x_off + i->i_len));
+	e_rm(x, 0x89, size, H_T1, H_T0, REG_NONE, 0, 0);
+	e_stack_move(x, -(int32_t)size);
+}
+
+/* The path goes on at page offset next: does the stack say so too? */
+static void
+emit_ret(struct tr *x, const struct insn *i, unsigned n, unsigned next)
+{
+	unsigned size = x->x_64 ? 8 : 4;
+	uint8_t *same;
+
+	e_stack(x, 0, size, ENGINE_READ);
+	e_rm(x, 0x8b, size, H_T1, H_T0, H_T1, 0, 0);
+	e_code_va(x, H_T0, (int32_t)next);
+	e_rr(x, 0xf7, 8, 2, H_T0);			/* not t0 */
+	e_rm(x, 0x8d, 8, H_T0, H_T0, H_T1, 0, 1);
+	same = e_jump8(x, E_JRCXZ);
+	exit_at(x, e_jump(x, E_JMP), n);
+	e_patch8(x, same);
+	e_stack_move(x, (int32_t)(size + (uint16_t)i->i_imm));
+}
+
+/* Instruction n of the path; false: the trace has to end before it. */
+static bool
+emit_insn(struct tr *x, unsigned n)
+{
+	struct trace *tr = x->x_trace;
+	const struct trace_insn *ti = &tr->tr_insn[n], *next = ti + 1;
+	const struct insn *i = ti->ti_insn;
+	tr_rule *rule = i->i_op->o_rule;
+	unsigned cc, accesses = tr->tr_naccesses, taken = tr->tr_next;
+
+	x->x_i = i;
+	x->x_k = 0;
+	x->x_live[0] = tr->tr_live[n];
+	x->x_off = ti->ti_off;
+	tr->tr_now = n;
+	/* how a path that does not close goes on is the first tier's affair */
+	if (n + 1 == tr->tr_ninsns && !tr->tr_loop && !tr->tr_cut)
+		return (false);
+	if (n + 1 == tr->tr_ninsns && tr->tr_loop)
+		next = tr->tr_insn;
+	if (rule == tr_jmp)
+		return (true);
+	if (rule == tr_jcc) {
+		cc = i->i_opcode & 15;
+		exit_at(x, e_jump(x, ti->ti_taken ? cc ^ 1 : cc), n);
+		return (true);
+	}
+	if ((rule == tr_call || rule == tr_ret) &&
+	    i->i_osize != (x->x_64 ? 8 : 4))
+		return (false);
+	if (rule == tr_call) {
+		emit_call(x, i);
+		return (true);
+	}
+	if (rule == tr_ret) {
+		emit_ret(x, i, n, next->ti_off);
+		return (true);
+	}
+	if (!may_hold(i) || !rule(x, i)) {
+		tr->tr_naccesses = accesses;
+		tr->tr_next = taken;
+		return (false);
+	}
+	return (!x->x_ended);
+}
+
+/* The path from x_p on. Returns how many instructions it holds. */
+static unsigned
+emit_path(struct tr *x)
+{
+	struct trace *tr = x->x_trace;
+	unsigned n;
+
+	tr->tr_next = 0;
+	plan_begin(tr);
+	for (n = 0; n < tr->tr_ninsns; n++) {
+		if (!tr->tr_dry)
+			x->x_t->t_off[n] = (uint16_t)(x->x_p - x->x_start);
+		if (x->x_ncold > TR_COLD - 8 ||
+		    tr->tr_naccesses > TRACE_ACCESSES - 4 ||
+		    !emit_insn(x, n))
+			break;
+		plan_effects(tr, &tr->tr_insn[n], x->x_64);
+	}
+	return (n);
+}
+
+static void *
+arena_take(struct jit *j, size_t size)
+{
+	void *p = j->j_arena + j->j_arena_used;
+
+	j->j_arena_used += (uint32_t)((size + 15) & ~(size_t)15);
+	return (p);
+}
+
+/* --- a trace ------------------------------------------------------------------------------------ */
+
+/* Slots for all groups; false: there are no more. */
+static bool
+slots_take(struct cpu *c, struct trace *tr)
+{
+	struct jit *j = c->c_jit;
+	unsigned n;
+
+	if (j->j_slots + tr->tr_ngroups > JT_SLOT_COUNT)
+		return (false);
+	for (n = 0; n < tr->tr_ngroups; n++)
+		tr->tr_group[n].tg_slot = (uint16_t)j->j_slots++;
+	c->c_slots = 1;
+	trace_slots_flush(c);
+	return (true);
+}
+
+/*
+ * An empty slot: no canonical address is in that page, and the host refuses
+ * what any other would lead to.
+ */
+void
+trace_slots_flush(struct cpu *c)
+{
+	uint64_t *slot = (uint64_t *)(void *)((uint8_t *)c + JT_SLOTS);
+	unsigned n;
+
+	if (c->c_slots == 0)
+		return;
+	c->c_slots = 0;
+	for (n = 0; n < c->c_jit->j_slots; n++) {
+		slot[n * 2] = 1ul << 63;
+		slot[n * 2 + 1] = 0;
+	}
+}
+
+/* The back edge: a poll, then the loop again. */
+static void
+emit_loop(struct tr *x, uint8_t *start)
+{
+	struct trace *tr = x->x_trace;
+	const struct tblock *head = tr->tr_head;
+	uint8_t *go;
+
+	count(x, tr->tr_ninsns);
+	e_gs(x, 0x8b, 4, H_T0, C_REQUEST);
+	if (tr->tr_live[0] == 0) {
+		e_rr(x, 0x85, 4, H_T0, H_T0);		/* test */
+		e_patch(x, e_jump(x, 4), start);	/* je */
+	} else {
+		go = e_jump8(x, E_JRCXZ);
+		e_patch(x, e_jump(x, E_JMP), CODE_RW(x->x_jit,
+		    head->t_code + head->t_poll));
+		e_patch8(x, go);
+		e_patch(x, e_jump(x, E_JMP), start);
+		return;
+	}
+	e_patch(x, e_jump(x, E_JMP), CODE_RW(x->x_jit,
+	    head->t_code + head->t_poll));
+}
+
+static void
+emit_cold(struct tr *x)
+{
+	struct tr_cold *tc;
+	unsigned n;
+
+	for (n = 0; n < x->x_ncold; n++) {
+		tc = &x->x_cold[n];
+		x->x_i = tc->tc_insn;
+		x->x_k = 0;
+		x->x_off = tc->tc_off;
+		if (tc->tc_from != NULL)
+			e_patch(x, tc->tc_from, x->x_p);
+		tc->tc_emit(x, tc);
+	}
+}
+
+/* Code for the recorded path, in place of its head. */
+static bool
+trace_emit(struct cpu *c, struct tr *x)
+{
+	struct trace *tr = x->x_trace;
+	unsigned n;
+	uint8_t *loop;
+
+	/* the dry pass, where the code will be */
+	tr->tr_dry = true;
+	tr->tr_naccesses = 0;
+	x->x_off = (unsigned)(tr->tr_linear & PAGE_MASK);
+	n = emit_path(x);
+	if (n < tr->tr_ninsns) {
+		tr->tr_loop = false;
+		tr->tr_cut = true;
+		tr->tr_ninsns = n;
+		path_liveness(tr);
+	}
+	if (n < 2 || (!tr->tr_loop && tr->tr_naccesses < 2))
+		return (false);		/* nothing to gain */
+	plan_groups(tr);
+	if (!slots_take(c, tr))
+		return (false);
+
+	tr->tr_dry = false;
+	x->x_p = x->x_start;
+	x->x_ncold = 0;
+	x->x_ended = false;
+	x->x_k = 0;
+	x->x_live[0] = tr->tr_live[0];
+	x->x_i = tr->tr_insn[0].ti_insn;
+	x->x_off = tr->tr_insn[0].ti_off;
+	tr_entries(x);
+	emit_ahead(x);
+	loop = x->x_p;
+	n = emit_path(x);
+	assert(n == tr->tr_ninsns);
+	x->x_t->t_off[n] = (uint16_t)(x->x_p - x->x_start);
+	if (tr->tr_loop)
+		emit_loop(x, loop);
+	else
+		exit_at(x, e_jump(x, E_JMP), n);
+	emit_cold(x);
+	assert(x->x_p - x->x_start < TRACE_CODE);
+	return (true);
+}
+
+/* Those who look for the head find the trace from now on. */
+static void
+trace_install(struct cpu *c, struct tblock *t)
+{
+	struct jit *j = c->c_jit;
+	struct trace *tr = j->j_trace;
+	struct trace_member *tm;
+	unsigned n;
+
+	jit_publish(c, t);
+	t->t_map = arena_take(j, (tr->tr_ninsns + 1) * sizeof(*t->t_map));
+	for (n = 0; n <= tr->tr_ninsns; n++) {
+		t->t_map[n].tp_tier1 = tr->tr_insn[n].ti_tier1;
+		t->t_map[n].tp_k = tr->tr_insn[n].ti_k;
+	}
+	for (n = 0; n < tr->tr_nblocks; n++) {
+		tm = arena_take(j, sizeof(*tm));
+		tm->tm_trace = t;
+		tm->tm_next = tr->tr_blocks[n]->t_block->b_traces;
+		tr->tr_blocks[n]->t_block->b_traces = tm;
+	}
+	jit_unlink_incoming(c, tr->tr_head);
+	jc_forget(c, tr->tr_head);
+	j->j_stats.js_traces++;
+}
+
+/* What was recorded becomes a trace, or its head is not tried again. */
+static void
+trace_make(struct cpu *c)
+{
+	struct jit *j = c->c_jit;
+	struct trace *tr = j->j_trace;
+	struct tblock *head = tr->tr_head, *t;
+	struct tr *x;
+	unsigned n;
+
+	tr->tr_head = NULL;
+	head->t_refused = true;
+	for (n = 0; n < tr->tr_nblocks; n++)
+		if (tr->tr_blocks[n]->t_dead)
+			return;
+	if (tr->tr_nblocks == 0 || j->j_size - j->j_used < 2 * TRACE_CODE ||
+	    j->j_arena_size - j->j_arena_used < TRACE_ARENA)
+		return;
+	path_make(tr);
+	path_liveness(tr);
+	if ((x = calloc(1, sizeof(*x))) == NULL)
+		return;
+	t = jit_alloc(c, head->t_block, tr->tr_linear, tr->tr_ninsns,
+	    TRACE_CODE);
+	tr->tr_head = head;
+	tr->tr_cut = false;
+	x->x_cpu = c;
+	x->x_jit = j;
+	x->x_block = head->t_block;
+	x->x_t = t;
+	x->x_mode = head->t_mode;
+	x->x_64 = head->t_mode & JM_64;
+	x->x_trace = tr;
+	x->x_start = x->x_p = CODE_RW(j, t->t_code);
+	x->x_rx = j->j_rx - j->j_rw;
+	t->t_count = 0;		/* nothing is counted at its entry */
+	if (trace_emit(c, x)) {
+		t->t_size = (uint32_t)(x->x_p - x->x_start);
+		t->t_count = (uint8_t)tr->tr_ninsns;
+		trace_install(c, t);
+	}
+	tr->tr_head = NULL;
+	free(x);
+}
+
+void
+trace_kill(struct cpu *c, struct block *b)
+{
+	struct trace_member *tm;
+	struct tblock *t, **tp;
+
+	for (tm = b->b_traces; tm != NULL; tm = tm->tm_next) {
+		t = tm->tm_trace;
+		if (t->t_dead)
+			continue;
+		t->t_dead = true;
+		jit_unlink_incoming(c, t);
+		jc_forget(c, t);
+		for (tp = &t->t_block->b_trans; *tp != t; tp = &(*tp)->t_next)
+			continue;
+		*tp = t->t_next;
+	}
+	b->b_traces = NULL;
+}
+
+struct tblock *
+trace_tier1(struct cpu *c, struct tblock *t, unsigned *k)
+{
+	const struct trace_place *tp = &t->t_map[*k];
+
+	/* what of the trace is done has not been counted yet */
+	if (c->c_jit->j_opt.jo_count)
+		c->c_insn_count += *k + tp->tp_tier1->t_count - tp->tp_k;
+	*k = tp->tp_k;
+	return (tp->tp_tier1);
+}
+
+int
+trace_new(struct cpu *c)
+{
+	c->c_jit->j_trace = calloc(1, sizeof(*c->c_jit->j_trace));
+	return (c->c_jit->j_trace == NULL ? ENOMEM : 0);
+}
+
+void
+trace_free(struct cpu *c)
+{
+	free(c->c_jit->j_trace);
+}
