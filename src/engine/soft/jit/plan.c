@@ -184,6 +184,7 @@ access_new(struct tr *x, unsigned size, int access)
 	a->ta_size = (uint8_t)size;
 	a->ta_access = (uint8_t)access;
 	a->ta_group = -1;
+	a->ta_insn = (uint16_t)tr->tr_now;
 	return (a);
 }
 
@@ -202,7 +203,8 @@ plan_operand(struct tr *x, const struct insn *i, unsigned size, int access)
 	a->ta_disp = i->i_disp;
 	/* other segments are flat (jit.h: MODES) */
 	a->ta_seg = i->i_seg >= SEG_FS ? i->i_seg : 0;
-	if (i->i_asize != (x->x_64 ? 8 : 4)) {
+	if (i->i_asize != (x->x_64 ? 8 : 4) ||
+	    i->i_op->o_imm == IMM_MOFFS) {
 		a->ta_sym[0] = tr->tr_nsyms++;
 		return;
 	}

@@ -383,6 +383,7 @@ emit_ahead(struct tr *x)
 		 * whose values at the start its symbols are */
 		a = &tr->tr_access[g->tg_first];
 		memset(&i, 0, sizeof(i));
+		i.i_op = tr->tr_insn[a->ta_insn].ti_insn->i_op;
 		i.i_flags = INSN_MEM;
 		i.i_asize = x->x_64 ? 8 : 4;
 		i.i_seg = a->ta_seg != 0 ? a->ta_seg : SEG_DS;
