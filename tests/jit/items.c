@@ -134,6 +134,7 @@ item_make(struct rng *r, bool compat, struct item *it)
 		it->it_relative = true;
 		it->it_rel_size = i.i_op->o_imm == IMM_RELB ? 1 : 4;
 	}
+	it->it_undefined = i.i_op->o_undef != 0;
 	size = i.i_op->o_msize != 0 && i.i_op->o_msize < MS_VL ?
 	    i.i_op->o_msize : i.i_op->o_msize != 0 ? 32 : i.i_osize;
 	if (i.i_flags & INSN_MEM && i.i_base == REG_RIP) {
@@ -192,7 +193,12 @@ item_put(const struct item *it, uint8_t *code, uint32_t addr)
 		p[it->it_insn.oi_len] = 0x90;
 		p++;
 	}
-	return ((unsigned)(p + it->it_insn.oi_len - code));
+	p += it->it_insn.oi_len;
+	if (it->it_undefined) {
+		*p++ = 0x39;	/* cmp eax, ebx */
+		*p++ = 0xc3;
+	}
+	return ((unsigned)(p - code));
 }
 
 static bool

@@ -18,6 +18,8 @@ struct item {
 	unsigned	it_disp;	/* where that displacement is */
 	bool		it_relative;	/* branch with a displacement */
 	unsigned	it_rel_size;
+	bool		it_undefined;	/* leaves flags undefined: nothing that
+					   follows it reads them */
 };
 #define ITEM_MAX	80		/* bytes of one */
 

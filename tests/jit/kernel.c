@@ -35,7 +35,9 @@ __asm__(
 "	xor	%rax, %rdx\n"
 "	rol	$7, %rdx\n"
 "	imul	$0x3c6ef35f, %rdx, %rdx\n"
-"	add	56(%rsp), %rdx\n"	/* RFLAGS */
+"	mov	56(%rsp), %rax\n"	/* RFLAGS */
+"	and	k_flags(%rip), %rax\n"
+"	add	%rax, %rdx\n"
 "	mov	%rdx, k_trace(%rip)\n"
 "	mov	24(%rsp), %eax\n"
 "	cmp	$32, %eax\n"
@@ -55,7 +57,7 @@ __asm__(
 "	mov	%rax, 40(%rsp)\n"
 "	mov	k_stack(%rip), %rax\n"
 "	mov	%rax, 64(%rsp)\n"
-"	andl	$~0x40500, 56(%rsp)\n"	/* AC, DF, TF */
+"	andl	$~0x40dd5, 56(%rsp)\n"	/* arithmetic, AC, DF, TF */
 "	jmp	3f\n"
 /* #DB: single steps end after a while */
 "1:	decl	k_steps(%rip)\n"
@@ -130,6 +132,7 @@ __asm__(
 "k_stack: .quad	0\n"
 "k_saved: .quad	0\n"
 "k_irqs: .quad	0\n"
+"k_flags: .quad	0\n"
 "k_budget: .long 0\n"
 "k_steps: .long	11\n"
 "k_calls: .long	0, 0\n"

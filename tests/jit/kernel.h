@@ -18,6 +18,7 @@ struct kernel_data {
 	uint64_t	k_stack;	/* RSP after a fault */
 	uint64_t	k_saved;
 	uint64_t	k_irqs;
+	uint64_t	k_flags;	/* RFLAGS that are part of k_trace */
 	int32_t		k_budget;	/* faults and traps, then it ends */
 	int32_t		k_steps;
 	uint32_t	k_calls, k_pad;

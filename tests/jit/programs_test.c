@@ -538,6 +538,7 @@ run_program(struct side *sd, const struct program *p, bool interrupted,
 	k = kernel_put(sd);
 	k->k_stack = WINDOW + 0x1000 - 64;
 	k->k_budget = 400;
+	k->k_flags = trans.sd_exact ? ~0ull : ~(uint64_t)FL_ARITH;
 	for (n = 0; n < LABELS; n++) {
 		v = CODE + p->p_label[n];
 		k->k_labels[n] = v;
@@ -567,8 +568,6 @@ run_program(struct side *sd, const struct program *p, bool interrupted,
 		side_take(sd, go_interrupted(sd, p->p_rng.r_state), out);
 	else
 		side_run(sd, out);
-	/* what interrupts leave: their frames, their count */
-	memset(sd->sd_ram + STACK_GPA - 0x1000, 0, 0x1000);
 	k->k_irqs = 0;
 }
 
@@ -584,10 +583,10 @@ same_program(const struct program *p, bool interrupted, bool print)
 		return (true);
 	}
 	run_program(&trans, p, interrupted, &b);
-	same = side_same(&p->p_in, &a, &b, false) &&
+	same = side_same_flags(&p->p_in, &a, &b, trans.sd_exact, false) &&
 	    side_same_memory(&interp, &trans, true, false);
 	if (!same && print) {
-		side_same(&p->p_in, &a, &b, true);
+		side_same_flags(&p->p_in, &a, &b, trans.sd_exact, true);
 		side_same_memory(&interp, &trans, true, true);
 	}
 	return (same);
@@ -637,6 +636,7 @@ run_all(const char *options)
 	    (engine_soft.eo_insns(interp.sd_vcpu) - before), nstuck, failed,
 	    options);
 	nstuck = 0;
+	side_print_counts(&trans);
 	side_free(&trans);
 	return (failed);
 }

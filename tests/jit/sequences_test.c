@@ -134,12 +134,12 @@ run_sequence(const struct sequence *sq, bool print)
 	run_side(&interp, sq, code, len, &a);
 	run_side(&trans, sq, code, len, &b);
 	ncomplete += a.os_vector == VECTOR_NONE;
-	same = side_same(&sq->sq_in, &a, &b, false) &&
+	same = side_same_flags(&sq->sq_in, &a, &b, trans.sd_exact, false) &&
 	    side_same_memory(&interp, &trans, true, false);
 	if (!same && print) {
 		side_disassemble(code, len, START + sq->sq_offset,
 		    sq->sq_compat);
-		side_same(&sq->sq_in, &a, &b, true);
+		side_same_flags(&sq->sq_in, &a, &b, trans.sd_exact, true);
 		side_same_memory(&interp, &trans, true, true);
 	}
 	return (same);
@@ -200,6 +200,7 @@ test_sequences(void **state)
 	printf("# %u sequences, %u without a fault, %u failed, %s\n", n,
 	    ncomplete, failed, opt.options);
 	side_free(&interp);
+	side_print_counts(&trans);
 	side_free(&trans);
 	assert_int_equal(failed, 0);
 }

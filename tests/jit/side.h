@@ -69,6 +69,7 @@ enum side_mode { SIDE_USER64, SIDE_USER32, SIDE_KERNEL64 };
 
 struct side {
 	const char	*sd_name;
+	bool		 sd_exact;	/* flags are right at every fault */
 	uint8_t		*sd_ram;
 	struct engine_vm *sd_vm;
 	struct engine_vcpu *sd_vcpu;
@@ -80,6 +81,8 @@ struct side {
 /* Aborts when it cannot be made. */
 void	side_new(struct side *, const char *options);
 void	side_free(struct side *);
+/* What the translator did. */
+void	side_print_counts(const struct side *);
 /* Memory as after side_new(), but for the data that the caller puts there. */
 void	side_reset(struct side *);
 void	side_map(struct side *, uint64_t linear, uint64_t gpa, uint64_t flags);
@@ -107,6 +110,10 @@ void	side_take(struct side *, unsigned port, struct oracle_state *out);
  */
 bool	side_same(const struct oracle_state *in, const struct oracle_state *a,
 	    const struct oracle_state *b, bool print);
+/* The same without the arithmetic flags at a fault, if not exact. */
+bool	side_same_flags(const struct oracle_state *in,
+	    const struct oracle_state *a, const struct oracle_state *b,
+	    bool exact, bool print);
 /* The same of all memory, or of the data pages. */
 bool	side_same_memory(const struct side *, const struct side *, bool all,
 	    bool print);

@@ -429,6 +429,7 @@ block_make(struct cpu *c, uint64_t linear, const struct mmu_target *t)
 	struct mmu_target t2;
 	struct block *b, *s;
 	unsigned len = 0;
+	bool alone = false;
 
 	if (t->t_host == NULL)
 		return (block_single(c, linear, t, NULL, avail, &t2, bytes));
@@ -455,9 +456,12 @@ block_make(struct cpu *c, uint64_t linear, const struct mmu_target *t)
 		if (r != DECODE_OK ||
 		    block_room(c) < len + b->b_insn[b->b_count].i_len)
 			break;
+		alone = jit_alone(c, &b->b_insn[b->b_count]);
+		if (alone && b->b_count > 0)
+			break;
 		len += b->b_insn[b->b_count].i_len;
 	} while ((b->b_insn[b->b_count++].i_flags & INSN_END) == 0 &&
-	    b->b_count < BLOCK_INSNS && len < avail);
+	    !alone && b->b_count < BLOCK_INSNS && len < avail);
 	b->b_gpa = t->t_gpa;
 	b->b_gpa2 = NO_PAGE;
 	b->b_mode = (uint8_t)block_mode(c);

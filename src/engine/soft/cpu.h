@@ -227,7 +227,7 @@ struct cpu {
 	uint64_t	 c_tmp[2];
 	uint64_t	 c_exit[2];
 	uint16_t	 c_jmode;	/* JM_* */
-	uint32_t	 c_x87_live, c_avx;
+	uint32_t	 c_x87_live, c_avx, c_light;
 	void		*c_helper[10];
 	int64_t		 c_jtsc;
 	uint64_t	 c_masks[2];	/* [I] ~0xfff and 0xfff: jit_new() */

@@ -7,6 +7,7 @@
 
 #include "engine/soft/block.h"
 #include "engine/soft/cpu.h"
+#include "engine/soft/jit/jit.h"
 #include "engine/soft/mem.h"
 #include "engine/soft/vm.h"
 
@@ -80,6 +81,15 @@ mem_watch(struct cpu *c, uint64_t linear, unsigned len, int access)
 	}
 }
 
+/* Before a write to [t_host, +len): lockstep wants to take it back. */
+static inline void
+mem_journal(struct cpu *c, const struct mmu_target *t, unsigned len)
+{
+	if (__builtin_expect(c->c_journal, 0))
+		lockstep_write(c, t->t_host, len, t->t_code &&
+		    block_is_code(c->c_blocks, t->t_gpa, len));
+}
+
 /* Reads a piece of any length inside one page. */
 static void
 piece_read(struct cpu *c, const struct mmu_target *t, void *data, unsigned len)
@@ -109,6 +119,7 @@ piece_write(struct cpu *c, const struct mmu_target *t, const void *data,
 	unsigned size;
 
 	if (t->t_host != NULL) {
+		mem_journal(c, t, len);
 		memcpy(t->t_host, p, len);
 		if (t->t_code)
 			block_written(c, gpa, len);
@@ -139,6 +150,7 @@ value_write(struct cpu *c, const struct mmu_target *t, unsigned size,
 		mmu_mmio_write(c, t->t_gpa, size, value);
 		return;
 	}
+	mem_journal(c, t, size);
 	mem_store(t->t_host, size, value);
 	if (t->t_code)
 		block_written(c, t->t_gpa, size);
@@ -279,6 +291,8 @@ mem_host_slow(struct cpu *c, uint64_t linear, unsigned len, int access)
 	mmu_translate(c, c->c_mmu->m_class, linear, access, &t);
 	if (access & ENGINE_WRITE && t.t_code)
 		return (NULL);
+	if (access & ENGINE_WRITE && t.t_host != NULL)
+		mem_journal(c, &t, len);
 	return (t.t_host);
 }
 
@@ -318,6 +332,7 @@ mem_sys_or8(struct cpu *c, uint64_t linear, uint8_t bits)
 		    mmu_mmio_read(c, t.t_gpa, 1) | bits);
 		return;
 	}
+	mem_journal(c, &t, 1);
 	__atomic_fetch_or(t.t_host, bits, __ATOMIC_SEQ_CST);
 	if (t.t_code)
 		block_written(c, t.t_gpa, 1);
@@ -334,6 +349,7 @@ mem_sys_and8(struct cpu *c, uint64_t linear, uint8_t bits)
 		    mmu_mmio_read(c, t.t_gpa, 1) & bits);
 		return;
 	}
+	mem_journal(c, &t, 1);
 	__atomic_fetch_and(t.t_host, bits, __ATOMIC_SEQ_CST);
 	if (t.t_code)
 		block_written(c, t.t_gpa, 1);
@@ -386,8 +402,10 @@ mem_rmw_slow(struct cpu *c, uint64_t linear, unsigned size, uint64_t *value,
 	if (n == size) {
 		mmu_translate(c, class, linear, ENGINE_READ | ENGINE_WRITE,
 		    &t);
-		if (t.t_host != NULL && !t.t_code)
+		if (t.t_host != NULL && !t.t_code) {
+			mem_journal(c, &t, size);
 			return (t.t_host);
+		}
 	}
 	if (locked) {
 		pthread_mutex_lock(&c->c_vm->ev_split);

@@ -5,6 +5,7 @@
  */
 #include "engine/soft/cpu.h"
 #include "engine/soft/handlers.h"
+#include "engine/soft/jit/jit.h"
 #include "engine/soft/mem.h"
 #include "engine/soft/stack.h"
 
@@ -14,8 +15,10 @@ cpu_set_rflags(struct cpu *c, uint64_t flags)
 	uint64_t old = c->c_rflags;
 
 	c->c_rflags = (flags & FL_ALL) | FL_R1;
-	if ((old ^ flags) & (FL_AC | FL_VM))
+	if ((old ^ flags) & (FL_AC | FL_VM)) {
 		mmu_mode_update(c);
+		jit_mode_update(c);
+	}
 	if (flags & (FL_TF | FL_RF))
 		cpu_request(c, REQ_STEP);
 }

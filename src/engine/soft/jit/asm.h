@@ -22,6 +22,7 @@
 #define C_JMODE		0x100	/* word */
 #define C_X87_LIVE	0x104	/* long: x87 state is in the host's registers */
 #define C_AVX		0x108	/* long: FPU_* of fpu.h, what the host has */
+#define C_LIGHT		0x10c	/* long: a light helper is at work (enter.S) */
 #define C_HELPER	0x110	/* HELPER_* pointers */
 #define C_JTSC		0x160	/* c_tsc_offset again, for RDTSC */
 #define C_MASKS		0x168	/* two quads for PEXT: the page's bits of an
@@ -77,6 +78,7 @@
  *	  Leaves, or goes to the target. k: the branch, which jit_miss() looks at
  *	  (it may have to fault), or the number of instructions: no branch.
  * X87	  Loads the x87 state; everything else is kept.
+ * STRING In hot code: T1 points to the struct insn. Executes it.
  */
 #define THUNK_SLOW	0
 #define THUNK_INTERP	1
@@ -88,7 +90,8 @@
 #define THUNK_SYS	7
 #define THUNK_RETURN	8	/* where an empty return stack returns to */
 #define THUNK_FAULT	9	/* where a host fault goes on (jit.c) */
-#define THUNK_COUNT	10
+#define THUNK_LIGHT	10	/* where a host fault in a light helper does */
+#define THUNK_COUNT	11
 #define THUNK_AT(n)	((n) * 16)	/* offset in the code cache */
 
 /* The tables behind struct cpu, in JIT_AREA_SIZE bytes. */

@@ -113,7 +113,7 @@ jit_enter:
 	.hidden	jit_thunks, jit_thunks_end
 	.balign	64
 jit_thunks:
-	.irp	name, slow,interp,link,poll,miss,x87,string,sys,return,fault
+	.irp	name, slow,interp,link,poll,miss,x87,string,sys,return,fault,light
 	.balign	16
 	jmp	thunk_\name
 	.endr
@@ -184,8 +184,6 @@ leave_stored:
 
 thunk_interp:
 	HEAVY	HELPER_INTERP
-thunk_string:
-	HEAVY	HELPER_STRING
 thunk_sys:
 	HEAVY	HELPER_SYS
 
@@ -199,26 +197,40 @@ resume:
 	ret
 
 /*
- * uint8_t *helper(struct cpu *, uint64_t linear, unsigned size_and_access):
- * light. NULL: the interpreter does the whole instruction.
+ * A light helper, called with struct cpu; al is then what it says. Guest
+ * memory may refuse a host's access: then it is left at once (thunk_light),
+ * and what C has in registers is lost with it.
+ */
+.macro	LIGHT	helper, which
+	movq	HELPER(HELPER_SELF), %rdi
+	movl	$\which, %gs:C_LIGHT
+	call	*HELPER(\helper)
+	movl	$0, %gs:C_LIGHT
+.endm
+#define LIGHT_SLOW	1
+#define LIGHT_STRING	2
+
+/*
+ * uint8_t *helper(struct cpu *, uint64_t linear, unsigned size_and_access).
+ * NULL: the interpreter does the whole instruction.
  */
 	.balign	64
 thunk_slow:
 	popq	RETURN
 	SPILL_CALLER
+	SPILL_CALLEE
 	TO_C
-	movq	HELPER(HELPER_SELF), %rdi
 	movq	%r11, %rsi
 	movl	%ecx, %edx
-	call	*HELPER(HELPER_FILL)
+	LIGHT	HELPER_FILL, LIGHT_SLOW
 	testq	%rax, %rax
-	jz	1f
+	jz	slow_fails
 	movq	%rax, %r11
 	xorl	%ecx, %ecx
 	FROM_C
 	RELOAD_CALLER
 	ret
-1:	SPILL_CALLEE
+slow_fails:
 	FPU_STORE
 	movq	HELPER(HELPER_SELF), %rdi
 	movq	RETURN, %rsi
@@ -226,6 +238,37 @@ thunk_slow:
 	testb	%al, %al
 	jz	leave_stored
 	jmp	resume
+
+/* bool helper(struct cpu *, const struct insn *). False: the interpreter does
+ * what is left of the instruction. */
+	.balign	32
+thunk_string:
+	popq	RETURN
+	SPILL_CALLER
+	SPILL_CALLEE
+	TO_C
+	movq	%r11, %rsi
+	LIGHT	HELPER_STRING, LIGHT_STRING
+	testb	%al, %al
+	jz	string_fails
+	FROM_C
+	RELOAD_CALLER
+	ret
+string_fails:
+	FPU_STORE
+	movq	HELPER(HELPER_SELF), %rdi
+	movq	RETURN, %rsi
+	call	*HELPER(HELPER_INTERP)
+	testb	%al, %al
+	jz	leave_stored
+	jmp	resume
+
+thunk_light:
+	movq	%gs:C_CSTACK, %rsp
+	cmpl	$LIGHT_SLOW, %gs:C_LIGHT
+	movl	$0, %gs:C_LIGHT
+	je	slow_fails
+	jmp	string_fails
 
 	.balign	32
 thunk_x87:

@@ -51,6 +51,7 @@ AT(c_exit, C_EXIT);
 AT(c_jmode, C_JMODE);
 AT(c_x87_live, C_X87_LIVE);
 AT(c_avx, C_AVX);
+AT(c_light, C_LIGHT);
 AT(c_helper, C_HELPER);
 AT(c_jtsc, C_JTSC);
 AT(c_masks, C_MASKS);
@@ -120,12 +121,15 @@ jit_new(struct cpu *c, const struct jit_options *jo)
 	c->c_helper[HELPER_FILL] = jit_fill;
 	c->c_helper[HELPER_INTERP] = jit_interp;
 	c->c_helper[HELPER_SLOW] = jit_slow;
+	c->c_helper[HELPER_STRING] = jit_string;
 	c->c_helper[HELPER_X87_STORE] = fpu_x87_store;
 	c->c_helper[HELPER_SELF] = c;
 	fpu_new(c);
 	jtlb_init(c);
 	jit_flush(c);
-	return (0);
+	if (jo->jo_lockstep && (error = lockstep_new(c)) != 0)
+		jit_free(c);
+	return (error);
 }
 
 void
@@ -135,6 +139,7 @@ jit_free(struct cpu *c)
 
 	if (j == NULL)
 		return;
+	lockstep_free(c);
 	jit_code_free(j);
 	trace_free(c);
 	if (j->j_sigstack != MAP_FAILED)
@@ -267,6 +272,10 @@ jit_fault(struct cpu *c, struct hostfault *hf, bool guest_memory)
 	struct jit *j = c->c_jit;
 	uintptr_t rsp;
 
+	if (c->c_light != 0 && guest_memory) {
+		hf->hf_rip = (uintptr_t)CODE_RX(j, THUNK_AT(THUNK_LIGHT));
+		return (true);
+	}
 	if (!jit_contains(c, hf->hf_rip))
 		return (false);
 	switch (hf->hf_trapno) {
@@ -607,7 +616,12 @@ jit_run(struct cpu *c)
 			jit_link(c, l, t);
 		else if (!j->j_opt.jo_nochain)
 			jc_set(c, c->c_rip, t, page_global(c, c->c_rip));
-		l = enter(c, t);
+		if (j->j_lockstep == NULL) {
+			l = enter(c, t);
+		} else {
+			jit_lockstep(c, b, t);
+			l = NULL;
+		}
 	} while (atomic_load_explicit(&c->c_request,
 	    memory_order_relaxed) == 0);
 }

@@ -253,6 +253,15 @@ void	jit_end(struct cpu *);
 /* In signal context: a fault of translated code. True: the thread goes on at
  * hf_rip. guest_memory: it is one of hf_addr, in guest memory. */
 bool	jit_fault(struct cpu *, struct hostfault *, bool guest_memory);
+/* Can i not be executed twice, or not within a block (lockstep.c)? */
+bool	lockstep_alone(const struct insn *i);
+/* Has i to be a block of its own? */
+static inline bool
+jit_alone(const struct cpu *c, const struct insn *i)
+{
+	return (c->c_jit != NULL && c->c_jit->j_lockstep != NULL &&
+	    lockstep_alone(i));
+}
 /* Is this host address in translated code? Safe in a signal handler. */
 bool	jit_contains(const struct cpu *, uintptr_t rip);
 
@@ -294,6 +303,8 @@ void	jc_set(struct cpu *, uint64_t linear, const struct tblock *,
  * NULL when the interpreter has to do it. Raises nothing. Light (fill.c).
  */
 uint8_t	*jit_fill(struct cpu *, uint64_t linear, unsigned what);
+/* For the STRING thunk (string.c). */
+bool	jit_string(struct cpu *, const struct insn *);
 /* No entry leads to t any more. */
 void	jc_forget(struct cpu *, const struct tblock *);
 
