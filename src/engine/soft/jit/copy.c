@@ -94,8 +94,9 @@ in_place(const struct insn *i)
 	if (!(op->o_rules & O_MODRM) || i->i_flags & INSN_VEX)
 		return (false);
 	if (IS(op->o_rm, R_WRITE))
-		/* not those that memory makes atomic, or that zero-extend */
-		return (i->i_map == 0 && i->i_osize != 4 &&
+		/* not those that memory makes atomic, or that zero-extend;
+		 * nor pieces, whose store a load of the whole would wait for */
+		return (i->i_map == 0 && i->i_osize == 8 &&
 		    (i->i_opcode & ~1) != 0x86);
 	/* not those that use a register as bit offset */
 	return (i->i_map == 0 || (i->i_map == 1 &&
