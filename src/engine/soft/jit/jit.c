@@ -349,6 +349,35 @@ interpret(struct cpu *c, struct tblock *t, unsigned k)
 		j->j_stats.js_by_insn[i->i_map << 8 | i->i_opcode]++;
 }
 
+/*
+ * An instruction has ended its block. Goes on where the jump cache says, in
+ * whatever mode that is now (C_EXIT), or says false. The jump cache is good
+ * for REQ_RESYNC.
+ */
+static bool
+interpret_jump(struct cpu *c)
+{
+	struct jit *j = c->c_jit;
+	const char *base = (const char *)c;
+	uint64_t key, rip = c->c_rip;
+	size_t at = (rip & 0xffff) * sizeof(key);
+	unsigned req;
+
+	req = atomic_load_explicit(&c->c_request, memory_order_relaxed);
+	memcpy(&key, base + JC_KEY + at, sizeof(key));
+	if ((req & ~REQ_RESYNC) != 0 || c->c_jmode & JM_NONE ||
+	    key + rip + c->c_jmode != 0 || j->j_opt.jo_nochain)
+		return (false);
+	if (req != 0)
+		atomic_fetch_and_explicit(&c->c_request, ~REQ_RESYNC,
+		    memory_order_acquire);
+	c->c_repeating = false;
+	jit_returns_select(c);
+	flags_split(c);
+	memcpy(&c->c_exit[1], base + JC_HOST + at, sizeof(c->c_exit[1]));
+	return (true);
+}
+
 /* The same from inside t. Can t go on behind it (C_EXIT)? */
 static bool
 interpret_inside(struct cpu *c, struct tblock *t, unsigned k)
@@ -361,8 +390,9 @@ interpret_inside(struct cpu *c, struct tblock *t, unsigned k)
 	flags_merge(c);
 	interpret(c, t, k);
 	c->c_exit[0] = EXIT_NEXT;
-	if (i->i_flags & INSN_END || c->c_rip != rip ||
-	    j->j_flushes != flushes || t->t_dead ||
+	if (i->i_flags & INSN_END)
+		return (interpret_jump(c));
+	if (c->c_rip != rip || j->j_flushes != flushes || t->t_dead ||
 	    atomic_load_explicit(&c->c_request, memory_order_relaxed) != 0)
 		return (false);
 	if (j->j_opt.jo_count)
