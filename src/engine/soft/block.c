@@ -181,7 +181,13 @@ static bool
 block_covers(const struct block *b, uint64_t page, uint64_t from, uint64_t to)
 {
 	uint64_t start = b->b_gpa, end = b->b_gpa + b->b_len;
+	unsigned n;
 
+	for (n = 0; n < 2; n++)
+		if (b->b_peek[n].bp_len != 0 && block_side(b, page) == 0 &&
+		    page + b->b_peek[n].bp_off < to &&
+		    page + b->b_peek[n].bp_off + b->b_peek[n].bp_len > from)
+			return (true);
 	if (block_side(b, page) == 1) {
 		end = page + (b->b_len - (PAGE_SIZE -
 		    (b->b_gpa & PAGE_MASK)));
@@ -291,7 +297,8 @@ bool
 block_check(struct cpu *c, struct block *b)
 {
 	struct block_cache *bc = c->c_blocks;
-	unsigned head = b->b_len;
+	unsigned head = b->b_len, n;
+	const uint8_t *page;
 	bool same;
 
 	if (b->b_epoch == bc->bc_epoch)
@@ -305,6 +312,12 @@ block_check(struct cpu *c, struct block *b)
 	if (same && b->b_gpa2 != NO_PAGE)
 		same = memcmp(mmu_host(c, b->b_gpa2), b->b_bytes + head,
 		    b->b_len - head) == 0;
+	page = mmu_host(c, b->b_gpa & ~(uint64_t)PAGE_MASK);
+	for (n = 0; n < 2; n++)
+		if (b->b_peek[n].bp_len != 0 && memcmp(page +
+		    b->b_peek[n].bp_off, b->b_peek[n].bp_bytes,
+		    b->b_peek[n].bp_len) != 0)
+			same = false;
 	c->c_fetching = false;
 	if (same)
 		b->b_epoch = bc->bc_epoch;
@@ -344,6 +357,39 @@ block_add(struct block_cache *bc, struct block *b)
 		page_add(bc, b, b->b_gpa2, b->b_len - head);
 	}
 	page_add(bc, b, b->b_gpa, head);
+}
+
+void
+block_peek(struct cpu *c, const struct block *b, unsigned off, uint8_t *bytes,
+    unsigned len)
+{
+	c->c_fetching = true;
+	memcpy(bytes, mmu_host(c, (b->b_gpa & ~(uint64_t)PAGE_MASK) + off),
+	    len);
+	c->c_fetching = false;
+}
+
+bool
+block_depend(struct cpu *c, struct block *b, unsigned which, unsigned off,
+    const uint8_t *bytes, unsigned len)
+{
+	struct block_cache *bc = c->c_blocks;
+	uint64_t page = b->b_gpa & ~(uint64_t)PAGE_MASK;
+	uint8_t *copy;
+
+	assert(!b->b_temp && b->b_epoch != 0 && off + len <= PAGE_SIZE);
+	if (b->b_peek[which].bp_off == off && b->b_peek[which].bp_len >= len)
+		return (true);
+	if (ARENA_SIZE - bc->bc_used < ARENA_RESERVE)
+		return (false);
+	copy = arena_take(bc, len);
+	memcpy(copy, bytes, len);
+	b->b_peek[which].bp_bytes = copy;
+	b->b_peek[which].bp_off = (uint16_t)off;
+	b->b_peek[which].bp_len = (uint8_t)len;
+	(*block_page_slot(bc, page))->p_granules |=
+	    block_granules(page + off, len);
+	return (true);
 }
 
 /* Raises what an undecodable first instruction raises. */

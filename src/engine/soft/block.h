@@ -45,6 +45,13 @@ struct block {
 	struct block	*b_hash;	/* next of the same bucket */
 	struct block	*b_page[2];	/* next of the same page; of the tail's */
 	uint8_t		*b_bytes;	/* what was decoded */
+	/* Bytes of the same page, behind its branches, that its translations
+	 * depend on as well; bp_len 0: none. */
+	struct {
+		const uint8_t *bp_bytes;
+		uint16_t bp_off;
+		uint8_t	bp_len;
+	} b_peek[2];
 	struct insn	 b_insn[];
 };
 
@@ -99,6 +106,13 @@ void		 block_flush(struct cpu *);
 void		 block_untranslate(struct cpu *);
 /* From now on bytes are compared before a block is entered again. */
 void		 block_epoch(struct cpu *);
+/* Copies len bytes at off of b's (first) page. */
+void		 block_peek(struct cpu *, const struct block *b, unsigned off,
+		    uint8_t *, unsigned len);
+/* From now on b dies with these bytes of its page as with its own. false: there
+ * is no memory for it. which: 0 or 1, instead of an earlier one. */
+bool		 block_depend(struct cpu *, struct block *b, unsigned which,
+		    unsigned off, const uint8_t *, unsigned len);
 /* Is b good for this epoch? Compares its bytes if need be. */
 bool		 block_check(struct cpu *, struct block *);
 

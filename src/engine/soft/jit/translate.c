@@ -2,7 +2,8 @@
  * The translator's driver (emit.h): one block to host code.
  *
  *	jit_translate	memory, then the block's parts in order:
- *	live_flags	which flags somebody still wants, from the end
+ *	live_flags	which flags somebody still wants, from the end (or from
+ *			a little behind it)
  *	tr_entries	flow.c
  *	instructions	by their rules, or the interpreter
  *	tr_goto		flow.c, if no instruction has ended the block
@@ -23,6 +24,8 @@
 
 /* The most that entries and the end of a block take. */
 #define TR_ENDS_MAX	1024
+/* How far to look behind a block for who wants its flags. */
+#define PEEK_INSNS	6
 
 /* Shifts and rotates by a count that is known: what of the flags they leave
  * alone when it is 0 is not read. RCL and RCR read CF. */
@@ -65,13 +68,74 @@ tr_flags(const struct insn *i, unsigned *in, unsigned *out)
 	}
 }
 
+/*
+ * Flags that are live at this offset of the block's page, as far as a look at
+ * the next few instructions tells. The block then depends on these.
+ */
+static unsigned
+peek_flags(struct tr *x, unsigned which, int64_t off)
+{
+	struct cpu *c = x->x_cpu;
+	uint8_t bytes[PEEK_INSNS * INSN_MAXLEN];
+	unsigned avail, len = 0, n, in, out, live = 0, unknown = FL_ARITH;
+	struct insn i;
+
+	if (off < 0 || off >= PAGE_SIZE || x->x_block->b_gpa2 != NO_PAGE)
+		return (FL_ARITH);
+	avail = PAGE_SIZE - (unsigned)off;
+	if (avail > sizeof(bytes))
+		avail = sizeof(bytes);
+	block_peek(c, x->x_block, (unsigned)off, bytes, avail);
+	for (n = 0; n < PEEK_INSNS && unknown != 0; n++) {
+		if (insn_decode(bytes + len, avail - len, &c->c_decode, &i) !=
+		    DECODE_OK)
+			break;
+		len += i.i_len;
+		tr_flags(&i, &in, &out);
+		live |= in & unknown;
+		unknown &= ~(in | out);
+		if (i.i_flags & INSN_END)
+			break;
+	}
+	live |= unknown;
+	if (live == FL_ARITH || !block_depend(c, x->x_block, which,
+	    (unsigned)off, bytes, len))
+		return (FL_ARITH);
+	return (live);
+}
+
+/* Flags that are live where the block goes on. */
+static unsigned
+live_after(struct tr *x, unsigned count)
+{
+	const struct insn *i = &x->x_block->b_insn[count - 1];
+	tr_rule *rule = i->i_op->o_rule;
+	int64_t next = x->x_off, target;
+	unsigned n, live = 0;
+
+	for (n = 0; n < count; n++)
+		next += x->x_block->b_insn[n].i_len;
+	target = next + (int64_t)i->i_imm;
+	if (x->x_jit->j_opt.jo_exact)
+		return (FL_ARITH);
+	if (!(i->i_flags & INSN_END))
+		return (peek_flags(x, 0, next));
+	if (i->i_osize != (x->x_64 ? 8 : 4))
+		return (FL_ARITH);
+	if (rule == tr_jcc || rule == tr_loop || rule == tr_jcxz)
+		live = peek_flags(x, 0, next);
+	else if (rule != tr_jmp && rule != tr_call)
+		return (FL_ARITH);
+	return (live == FL_ARITH ? live : live | peek_flags(x, 1, target));
+}
+
 static void
 live_flags(struct tr *x, unsigned count)
 {
 	const struct insn *insn = x->x_block->b_insn;
 	unsigned k, in, out;
 
-	x->x_live[count] = FL_ARITH;
+	x->x_live[count] = (uint16_t)live_after(x, count);
 	for (k = count; k-- > 0;) {
 		tr_flags(&insn[k], &in, &out);
 		x->x_live[k] = (uint16_t)((x->x_live[k + 1] & ~out) | in);
