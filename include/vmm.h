@@ -104,6 +104,19 @@ struct vmm_irqline_params {
 	uint32_t	vil_level;	/* 0 or 1, asserted = 1 */
 };
 
+/*
+ * VMM_IOC_IRQSTATE: what became of the last edge at an IOAPIC input, for a
+ * timer that owes the guest several: another edge is lost while one waits.
+ */
+struct vmm_irqstate_params {
+	uint32_t	vis_vm_id;
+	uint32_t	vis_line;
+	uint32_t	vis_state;	/* out: VMM_IRQ_* */
+};
+#define VMM_IRQ_CLOSED		0	/* masked, or not of a vector */
+#define VMM_IRQ_TAKEN		1	/* no VCPU has it waiting */
+#define VMM_IRQ_WAITING		2
+
 /* VMM_IOC_WRITTEN: the client wrote guest memory [gpa, gpa + size). */
 struct vmm_written_params {
 	uint32_t	vwr_vm_id;
@@ -147,6 +160,7 @@ struct vmm_stats_params {
 #define VMM_IOC_KICK	_IOW('V', 132, struct vmm_kick_params)
 #define VMM_IOC_WAIT	_IOW('V', 133, struct vmm_wait_params)
 #define VMM_IOC_STATS	_IOWR('V', 134, struct vmm_stats_params)
+#define VMM_IOC_IRQSTATE _IOWR('V', 135, struct vmm_irqstate_params)
 
 #ifdef __cplusplus
 }

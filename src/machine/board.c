@@ -30,6 +30,13 @@ board_slot_line(unsigned slot)
 	return (slot_line[(slot - 1) % sizeof(slot_line)]);
 }
 
+/* The IOAPIC's input. */
+static uint32_t
+wire_pin(const struct wire *w)
+{
+	return (w->w_line == IRQ_TIMER ? 2 : w->w_line);
+}
+
 static void
 wire_set(void *arg, unsigned unused, int level)
 {
@@ -48,12 +55,28 @@ wire_set(void *arg, unsigned unused, int level)
 	if ((old != 0) != (*line != 0)) {
 		i8259_set(m->m_pic, w->w_line, *line != 0);
 		vil.vil_vm_id = m->m_id;
-		vil.vil_line = w->w_line == IRQ_TIMER ? 2 : w->w_line;
+		vil.vil_line = wire_pin(w);
 		vil.vil_level = *line != 0;
 		if (m->m_id != 0)
 			(void)vmm_ioctl(m->m_vmm, VMM_IOC_IRQLINE, &vil);
 	}
 	pthread_mutex_unlock(&m->m_wire_lock);
+}
+
+/* The IOAPIC tells, if it is what the guest uses; else the i8259. */
+static bool
+wire_waits(void *arg, unsigned unused)
+{
+	struct wire *w = arg;
+	struct machine *m = w->w_machine;
+	struct vmm_irqstate_params vis = { .vis_vm_id = m->m_id,
+		.vis_line = wire_pin(w) };
+
+	(void)unused;
+	if (vmm_ioctl(m->m_vmm, VMM_IOC_IRQSTATE, &vis) == 0 &&
+	    vis.vis_state != VMM_IRQ_CLOSED)
+		return (vis.vis_state == VMM_IRQ_WAITING);
+	return (i8259_waits(m->m_pic, w->w_line));
 }
 
 /* A new end of a line. */
@@ -67,7 +90,8 @@ board_irq(struct machine *m, unsigned line)
 	*w = (struct wire){ .w_machine = m, .w_line = line,
 		.w_bit = 1u << m->m_nwires };
 	m->m_nwires++;
-	return ((struct irq){ .i_set = wire_set, .i_arg = w,
+	return ((struct irq){ .i_set = wire_set, .i_waits = wire_waits,
+	    .i_arg = w,
 	    .i_line = line });
 }
 

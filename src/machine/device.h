@@ -54,6 +54,9 @@ void		 bus_write(struct bus *, uint64_t addr, unsigned size,
 /* A wire to the interrupt controllers. Level 1 = asserted. Any thread. */
 struct irq {
 	void	(*i_set)(void *arg, unsigned line, int level);
+	/* Does the last edge still wait for the guest to take it? NULL: who
+	 * knows. */
+	bool	(*i_waits)(void *arg, unsigned line);
 	void	*i_arg;
 	unsigned i_line;
 };
@@ -62,6 +65,12 @@ static inline void
 irq_set(const struct irq *irq, int level)
 {
 	irq->i_set(irq->i_arg, irq->i_line, level);
+}
+
+static inline bool
+irq_waits(const struct irq *irq)
+{
+	return (irq->i_waits != NULL && irq->i_waits(irq->i_arg, irq->i_line));
 }
 
 /* --- guest memory -------------------------------------------------------- */

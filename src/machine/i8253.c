@@ -7,9 +7,9 @@
  * 2. Channel 0's rising edges are the only ones anybody waits for. The timer
  *    is armed for the next one exactly when there will be one.
  * 3. A host that was late delivers the edges it owes one after another, at a
- *    quarter of the period, but never more than CATCH_UP of them and never
- *    faster than MIN_GAP: what is beyond that is lost, as it is for a guest
- *    that keeps interrupts off.
+ *    quarter of the period, but never faster than MIN_GAP and none while the
+ *    one before still waits for a VCPU that had no time: a guest that counts
+ *    ticks keeps its time. More than CATCH_UP_NS of them are lost.
  *
  * Threads: ports on VCPU threads, the timer on the I/O thread.
  */
@@ -19,7 +19,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#define CATCH_UP	128
+#define CATCH_UP_NS	(30 * NS_PER_SECOND)
 #define MIN_GAP		50000		/* ns */
 #define REFRESH_NS	15085		/* DRAM refresh requests toggle 61h.4 */
 
@@ -398,14 +398,14 @@ pit_timer(void *arg)
 {
 	struct i8253 *p = arg;
 	struct channel *ch = &p->p_channel[0];
-	uint64_t tick, edges, now, gap;
+	uint64_t tick, edges, most, now, gap;
 
 	pthread_mutex_lock(&p->p_lock);
 	now = clock_now(p->p_clock);
 	tick = clock_ticks(now - p->p_epoch, I8253_HZ);
 	edges = channel_edges(ch, ch->ch_reload != 0 &&
 	    ch->ch_takeover < tick ? ch->ch_takeover : tick);
-	if (edges > p->p_delivered) {
+	if (edges > p->p_delivered && !irq_waits(&p->p_irq)) {
 		irq_set(&p->p_irq, 0);
 		irq_set(&p->p_irq, 1);
 		p->p_delivered++;
@@ -416,11 +416,13 @@ pit_timer(void *arg)
 		p->p_delivered = 0;
 	}
 	if (edges > p->p_delivered) {
-		if (edges - p->p_delivered > CATCH_UP)
-			p->p_delivered = edges - CATCH_UP;
-		gap = clock_ticks_ns(ch->ch_count, I8253_HZ) / 4;
-		clock_timer_set(p->p_clock, p->p_timer,
-		    now + (gap < MIN_GAP ? MIN_GAP : gap));
+		gap = clock_ticks_ns(ch->ch_count, I8253_HZ);
+		if (gap < 4 * MIN_GAP)
+			gap = 4 * MIN_GAP;
+		most = CATCH_UP_NS / gap;
+		if (edges - p->p_delivered > most)
+			p->p_delivered = edges - most;
+		clock_timer_set(p->p_clock, p->p_timer, now + gap / 4);
 	} else
 		pit_arm(p);
 	pthread_mutex_unlock(&p->p_lock);

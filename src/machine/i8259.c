@@ -205,6 +205,18 @@ i8259_set(struct i8259 *i, unsigned line, int level)
 	pthread_mutex_unlock(&i->i_lock);
 }
 
+bool
+i8259_waits(struct i8259 *i, unsigned line)
+{
+	const struct chip *c = &i->i_chip[line >> 3 & 1];
+	bool waits;
+
+	pthread_mutex_lock(&i->i_lock);
+	waits = (c->ic_edges & ~c->ic_elcr & ~c->ic_imr) >> (line & 7) & 1;
+	pthread_mutex_unlock(&i->i_lock);
+	return (waits);
+}
+
 void
 i8259_set_elcr(struct i8259 *i, uint16_t lines)
 {

@@ -17,6 +17,8 @@ void		 i8259_free(struct i8259 *);
 void		 i8259_reset(struct i8259 *);
 /* Level of an input 0..15. Any thread. */
 void		 i8259_set(struct i8259 *, unsigned line, int level);
+/* Does a rising edge of this input wait, unmasked? Any thread. */
+bool		 i8259_waits(struct i8259 *, unsigned line);
 /* Makes these lines level-triggered, as firmware does through the ELCR. */
 void		 i8259_set_elcr(struct i8259 *, uint16_t lines);
 /* Is INT asserted? Any thread. */

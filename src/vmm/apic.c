@@ -102,6 +102,21 @@ apic_deliver(struct apic_vm *vm, const struct apic_message *m)
 	return (taken);
 }
 
+bool
+apic_waits(struct apic_vm *vm, const struct apic_message *m)
+{
+	struct lapic *l;
+	unsigned i;
+
+	for (i = 0; i < vm->av_ncpus; i++) {
+		l = &vm->av_lapic[i];
+		if (is_destination(l, m) &&
+		    lapic_waits(l, m->am_vector))
+			return (true);
+	}
+	return (false);
+}
+
 void
 apic_msi(struct apic_vm *vm, uint64_t address, uint32_t data)
 {

@@ -87,6 +87,8 @@ uint64_t lapic_next_deadline(struct lapic *);
 
 /* IOAPIC input pin. Any thread. */
 void	ioapic_set(struct apic_vm *, unsigned pin, bool level);
+/* What became of the pin's last edge: VMM_IRQ_*. Any thread. */
+unsigned ioapic_state(struct apic_vm *, unsigned pin);
 /* A message-signalled interrupt (address, data as in PCI MSI). Any thread. */
 void	apic_msi(struct apic_vm *, uint64_t address, uint32_t data);
 

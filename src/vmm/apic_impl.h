@@ -35,6 +35,8 @@ struct apic_message {
 
 /* True if some local APIC took it. */
 bool	apic_deliver(struct apic_vm *, const struct apic_message *);
+/* Does the message's vector wait at a VCPU that it is for? */
+bool	apic_waits(struct apic_vm *, const struct apic_message *);
 
 /* --- the local APIC ------------------------------------------------------------ */
 
@@ -92,6 +94,8 @@ bool	lapic_receive(struct lapic *, enum apic_mode, uint8_t vector,
 bool	lapic_matches(const struct lapic *, const struct apic_message *);
 /* Takes fixed interrupts: enabled by APIC_BASE and SVR. */
 bool	lapic_takes_vectors(const struct lapic *);
+/* Is the vector in IRR? */
+bool	lapic_waits(const struct lapic *, uint8_t vector);
 uint32_t lapic_ppr(const struct lapic *);
 /* An event of the local vector table, if it is not masked. */
 void	lapic_lvt_fire(struct lapic *, unsigned lvt);

@@ -10,6 +10,8 @@
  */
 #include <string.h>
 
+#include <vmm.h>
+
 #include "vmm/apic_impl.h"
 
 /* MMIO offsets */
@@ -53,20 +55,26 @@ ioapic_reset(struct apic_vm *vm)
 	apic_unlock(vm);
 }
 
+static struct apic_message
+message(uint64_t e)
+{
+	return ((struct apic_message){
+		.am_to = APIC_TO_ADDRESS,
+		.am_dest = E_DEST(e),
+		.am_dest8 = true,
+		.am_logical = (e & E_LOGICAL) != 0,
+		.am_mode = E_MODE(e),
+		.am_vector = E_VECTOR(e),
+		.am_level = (e & E_LEVEL) != 0,
+	});
+}
+
 /* Sends the pin's message. */
 static void
 fire(struct apic_vm *vm, unsigned pin)
 {
 	uint64_t *e = &vm->av_ioapic.io_entry[pin];
-	struct apic_message m = {
-		.am_to = APIC_TO_ADDRESS,
-		.am_dest = E_DEST(*e),
-		.am_dest8 = true,
-		.am_logical = (*e & E_LOGICAL) != 0,
-		.am_mode = E_MODE(*e),
-		.am_vector = E_VECTOR(*e),
-		.am_level = (*e & E_LEVEL) != 0,
-	};
+	struct apic_message m = message(*e);
 
 	if (!apic_deliver(vm, &m))
 		return;
@@ -104,6 +112,23 @@ ioapic_set(struct apic_vm *vm, unsigned pin, bool level)
 	else if (rose && !(io->io_entry[pin] & E_MASKED))
 		fire(vm, pin);
 	apic_unlock(vm);
+}
+
+unsigned
+ioapic_state(struct apic_vm *vm, unsigned pin)
+{
+	struct apic_message m;
+	unsigned state = VMM_IRQ_CLOSED;
+	uint64_t e;
+
+	apic_lock(vm);
+	e = vm->av_ioapic.io_entry[pin];
+	m = message(e);
+	if (!(e & E_MASKED) &&
+	    (m.am_mode == APIC_FIXED || m.am_mode == APIC_LOWEST))
+		state = apic_waits(vm, &m) ? VMM_IRQ_WAITING : VMM_IRQ_TAKEN;
+	apic_unlock(vm);
+	return (state);
 }
 
 void

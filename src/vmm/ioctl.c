@@ -45,6 +45,7 @@ static const struct command {
 	{ VMM_IOC_INTR,		cmd_intr,		false },
 	{ VMM_IOC_IRQLINE,	cmd_irqline,		false },
 	{ VMM_IOC_WRITTEN,	cmd_written,		false },
+	{ VMM_IOC_IRQSTATE,	cmd_irqstate,		false },
 	{ VMM_IOC_READREGS,	cmd_readregs,		false },
 	{ VMM_IOC_WRITEREGS,	cmd_writeregs,		false },
 	{ VMM_IOC_CREATE,	cmd_create,		false },

@@ -154,6 +154,12 @@ accept_vector(struct lapic *l, uint8_t vector, bool level)
 }
 
 bool
+lapic_waits(const struct lapic *l, uint8_t vector)
+{
+	return (vector_test(l->l_irr, vector));
+}
+
+bool
 lapic_receive(struct lapic *l, enum apic_mode mode, uint8_t vector, bool level)
 {
 	if (!is_enabled(l))

@@ -213,6 +213,24 @@ cmd_irqline(struct call *ca, void *arg)
 }
 
 int
+cmd_irqstate(struct call *ca, void *arg)
+{
+	struct vmm_irqstate_params *vis = arg;
+	struct vm *vm;
+	int error;
+
+	(void)ca;
+	if ((error = vm_get(vis->vis_vm_id, &vm)) != 0)
+		return (error);
+	if (vm->vm_apic == NULL || vis->vis_line >= IOAPIC_PINS)
+		error = EINVAL;
+	else
+		vis->vis_state = ioapic_state(vm->vm_apic, vis->vis_line);
+	vm_put(vm);
+	return (error);
+}
+
+int
 cmd_written(struct call *ca, void *arg)
 {
 	const struct vmm_written_params *vwr = arg;

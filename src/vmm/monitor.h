@@ -91,6 +91,7 @@ int	cmd_readvmparams(struct call *, void *);
 int	cmd_writevmparams(struct call *, void *);
 int	cmd_mprotect_ept(struct call *, void *);	/* mem.c */
 int	cmd_irqline(struct call *, void *);
+int	cmd_irqstate(struct call *, void *);
 int	cmd_written(struct call *, void *);
 
 /* --- VCPUs (vcpu.c, host.c) ---------------------------------------------- */

@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <vmm.h>
+
 #include "../lib/apic_fixture.h"
 
 #define LEVEL		0x08000u
@@ -285,13 +287,44 @@ msi(void **state)
 		assert_int_equal(take(i), -1);
 }
 
+/* What became of an edge: a timer that is late wants to know. */
+static void
+state_of_edge(void **state)
+{
+	struct apic_vm *vm = fix.af_vm;
+
+	(void)state;
+	assert_int_equal(ioapic_state(vm, 2), VMM_IRQ_CLOSED);
+	ioapic_put_entry(cpu0, 2, TO(1) | 0x33);
+	assert_int_equal(ioapic_state(vm, 2), VMM_IRQ_TAKEN);
+	ioapic_set(vm, 2, true);
+	assert_int_equal(ioapic_state(vm, 2), VMM_IRQ_WAITING);
+	ioapic_set(vm, 2, false);
+	assert_int_equal(ioapic_state(vm, 2), VMM_IRQ_WAITING);
+	assert_int_equal(take(1), 0x33);
+	assert_int_equal(ioapic_state(vm, 2), VMM_IRQ_TAKEN);
+	/* the next one waits for the end of this one */
+	ioapic_set(vm, 2, true);
+	assert_int_equal(take(1), -1);
+	assert_int_equal(ioapic_state(vm, 2), VMM_IRQ_WAITING);
+	eoi(1);
+	assert_int_equal(take(1), 0x33);
+	assert_int_equal(ioapic_state(vm, 2), VMM_IRQ_TAKEN);
+	eoi(1);
+	/* masked, or the 8259's: another knows */
+	ioapic_put_entry(cpu0, 2, TO(1) | MASKED | 0x33);
+	assert_int_equal(ioapic_state(vm, 2), VMM_IRQ_CLOSED);
+	ioapic_put_entry(cpu0, 2, TO(1) | 0x733);
+	assert_int_equal(ioapic_state(vm, 2), VMM_IRQ_CLOSED);
+}
+
 int
 main(void)
 {
 #define T(f)	cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(registers), T(edge), T(level), T(eoi_broadcast),
-		T(destinations), T(nobody), T(msi),
+		T(destinations), T(nobody), T(msi), T(state_of_edge),
 	};
 
 	return (cmocka_run_group_tests(tests, NULL, NULL));

@@ -120,3 +120,12 @@ fakeirq_set(void *arg, unsigned line, int level)
 		f->fi_edges++;
 	f->fi_level = level;
 }
+
+bool
+fakeirq_waits(void *arg, unsigned line)
+{
+	const struct fakeirq *f = arg;
+
+	(void)line;
+	return (f->fi_waits);
+}

@@ -32,8 +32,10 @@ unsigned fakeclock_armed(const struct fakeclock *);
 struct fakeirq {
 	int		 fi_level;
 	unsigned	 fi_edges;
+	bool		 fi_waits;	/* the guest does not take the last */
 };
 
 void	fakeirq_set(void *, unsigned, int);
+bool	fakeirq_waits(void *, unsigned);
 
 #endif

@@ -23,7 +23,8 @@ static uint64_t tick0;
 static int
 setup(void **state)
 {
-	struct irq irq = { .i_set = fakeirq_set, .i_arg = &line };
+	struct irq irq = { .i_set = fakeirq_set, .i_waits = fakeirq_waits,
+		.i_arg = &line };
 
 	(void)state;
 	line = (struct fakeirq){ 0 };
@@ -362,16 +363,55 @@ test_irq0_late_host(void **state)
 	assert_int_equal(line.fi_edges, 0);
 	fakeclock_run(&clk, NS_PER_SECOND / 2);
 	assert_in_range(line.fi_edges, 100, 101);
+	/* stopped for 13 s: not one is lost */
+	line.fi_edges = 0;
+	fakeclock_skip(&clk, 13 * NS_PER_SECOND);
+	fakeclock_run(&clk, 7 * NS_PER_SECOND);
+	assert_in_range(line.fi_edges, 1999, 2001);
 	/* an hour asleep: bounded */
 	line.fi_edges = 0;
 	fakeclock_skip(&clk, 3600 * NS_PER_SECOND);
-	fakeclock_run(&clk, NS_PER_SECOND);
-	assert_in_range(line.fi_edges, 200, 240);
+	fakeclock_run(&clk, 20 * NS_PER_SECOND);
+	assert_in_range(line.fi_edges, 4990, 5010);
 	/* a megahertz: the host is not asked for it */
 	load(0, 2, 2);
 	line.fi_edges = 0;
 	fakeclock_run(&clk, NS_PER_SECOND / 10);
 	assert_in_range(line.fi_edges, 1000, 2100);
+}
+
+/* A guest that takes no interrupt for a while gets them all afterwards. */
+static void
+test_irq0_late_guest(void **state)
+{
+	(void)state;
+	load(0, 2, 11932);
+	fakeclock_run(&clk, NS_PER_SECOND / 2);
+	assert_in_range(line.fi_edges, 49, 50);
+	line.fi_waits = true;
+	fakeclock_run(&clk, 2 * NS_PER_SECOND);
+	assert_in_range(line.fi_edges, 49, 50);
+	line.fi_waits = false;
+	fakeclock_run(&clk, NS_PER_SECOND + NS_PER_SECOND / 2);
+	assert_in_range(line.fi_edges, 399, 401);
+	/* what a new mode begins owes nothing */
+	line.fi_waits = true;
+	fakeclock_run(&clk, NS_PER_SECOND);
+	load(0, 2, 11932);
+	line.fi_waits = false;
+	line.fi_edges = 0;
+	fakeclock_run(&clk, NS_PER_SECOND + 1000000);
+	assert_in_range(line.fi_edges, 99, 101);
+	/* nor is the single edge of mode 0 lost */
+	load(0, 0, 1193);
+	line.fi_edges = 0;
+	line.fi_waits = true;
+	fakeclock_run(&clk, NS_PER_SECOND);
+	assert_int_equal(line.fi_edges, 0);
+	line.fi_waits = false;
+	fakeclock_run(&clk, NS_PER_SECOND / 100);
+	assert_int_equal(line.fi_edges, 1);
+	assert_int_equal(fakeclock_armed(&clk), 0);
 }
 
 static void
@@ -415,7 +455,7 @@ main(void)
 		T(test_mode0), T(test_mode1), T(test_mode2), T(test_mode3),
 		T(test_modes45), T(test_bcd), T(test_access_and_latch),
 		T(test_irq0_periodic), T(test_irq0_once),
-		T(test_irq0_late_host), T(test_portb), T(test_nonsense),
+		T(test_irq0_late_host), T(test_irq0_late_guest), T(test_portb), T(test_nonsense),
 	};
 
 	return (cmocka_run_group_tests(tests, NULL, NULL));

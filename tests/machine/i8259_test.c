@@ -324,6 +324,28 @@ test_nonsense(void **state)
 	}
 }
 
+/* An edge waits from its rise to its acknowledgement, if it is unmasked. */
+static void
+test_waits(void **state)
+{
+	(void)state;
+	assert_false(i8259_waits(pic, 0));
+	i8259_set(pic, 0, 1);
+	assert_true(i8259_waits(pic, 0));
+	assert_false(i8259_waits(pic, 1));
+	assert_false(i8259_waits(pic, 8));
+	out(0x21, 0x01);
+	assert_false(i8259_waits(pic, 0));
+	out(0x21, 0x00);
+	assert_int_equal(i8259_ack(pic), 0x20);
+	assert_false(i8259_waits(pic, 0));
+	i8259_set(pic, 0, 0);
+	i8259_set(pic, 0, 1);
+	assert_true(i8259_waits(pic, 0));
+	i8259_set(pic, 8, 1);
+	assert_true(i8259_waits(pic, 8));
+}
+
 int
 main(void)
 {
@@ -333,6 +355,7 @@ main(void)
 		T(test_slave), T(test_fully_nested_slave), T(test_level),
 		T(test_rotation), T(test_auto_eoi), T(test_special_mask),
 		T(test_poll), T(test_nonsense),
+		T(test_waits),
 	};
 
 	return (cmocka_run_group_tests(tests, NULL, NULL));
