@@ -34,9 +34,9 @@
 #define OTHER_CODE	FREE_GPA	/* the last code page's other frame */
 #define OTHER_DATA	(FREE_GPA + 0x1000u)	/* that of WINDOW + 0x1000 */
 #ifdef __SANITIZE_ADDRESS__
-#define COUNT		60
+#define COUNT		20
 #else
-#define COUNT		500
+#define COUNT		120
 #endif
 
 static struct {

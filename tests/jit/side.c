@@ -24,11 +24,11 @@
 #define TABLES_MORE	0x30000u	/* the others */
 #define EXITS_MAX	100000
 
-#define JIT(words)	"jit,hot=1," words
+#define JIT(words)	"jit,hot=1" words
 const char *const side_options[] = {
-	JIT("traces"), JIT("exact,tier=1"), JIT("nochain"),
-	JIT("insns=1"), JIT("tlb=64,exits=3"), JIT("flush=5"),
-	JIT("nobmi2,noavx,nofsgsbase"), NULL
+	JIT(""), JIT(",tier=2,traces"), JIT(",exact,tier=1"), JIT(",nochain"),
+	JIT(",insns=1"), JIT(",tlb=64,exits=3"), JIT(",flush=5"),
+	JIT(",nobmi2,noavx,nofsgsbase"), JIT(",lockstep"), NULL
 };
 
 /* --- what the engine asks the monitor ---------------------------------------- */
@@ -330,10 +330,11 @@ side_print_counts(const struct side *sd)
 	if (c->c_jit == NULL)
 		return;
 	s = &c->c_jit->j_stats;
-	printf("#   %llu translations of %llu instructions, entered %llu "
-	    "times; %llu blocks and %llu single instructions interpreted\n",
-	    (unsigned long long)s->js_translated,
-	    (unsigned long long)s->js_insns, (unsigned long long)s->js_enter,
+	printf("#   %llu translations of %llu instructions, %llu traces, "
+	    "entered %llu times; %llu blocks and %llu single instructions "
+	    "interpreted\n", (unsigned long long)s->js_translated,
+	    (unsigned long long)s->js_insns,
+	    (unsigned long long)s->js_traces, (unsigned long long)s->js_enter,
 	    (unsigned long long)s->js_interp_blocks,
 	    (unsigned long long)s->js_interp_insns);
 }
@@ -546,6 +547,20 @@ side_same_flags(const struct oracle_state *in, const struct oracle_state *a,
 	return (same);
 }
 
+/* Is the word at gpa the same, or a page table entry whose A and D bits are
+ * set on b as well? An instruction that faults may have set those of its other
+ * operands. */
+static bool
+same_word(const struct side *a, const struct side *b, uint32_t gpa)
+{
+	uint64_t x = get64(a, gpa), y = get64(b, gpa);
+
+	if (x == y)
+		return (true);
+	return ((gpa < GDT || gpa >= TABLES_MORE) && (x | (y &
+	    (PTE_A | PTE_D))) == y);
+}
+
 bool
 side_same_memory(const struct side *a, const struct side *b, bool all,
     bool print)
@@ -561,10 +576,12 @@ side_same_memory(const struct side *a, const struct side *b, bool all,
 	}
 	if (memcmp(a->sd_ram + from, b->sd_ram + from, len) == 0)
 		return (true);
-	for (n = from; n < from + len && print && shown < 8; n += 8)
-		if (!word("", n, get64(a, n), get64(b, n), true))
+	for (n = from; n < from + len && shown < 8; n += 8)
+		if (!same_word(a, b, n)) {
+			word("", n, get64(a, n), get64(b, n), print);
 			shown++;
-	return (false);
+		}
+	return (shown == 0);
 }
 
 void
