@@ -461,8 +461,8 @@ e_insn(struct tr *x, const struct insn *i, unsigned reg, unsigned vvvv,
 		reg = operand(op->o_reg, reg, &high, &need);
 	switch (rm) {
 	case E_MEM:
-		base = H_T0;
-		index = H_T1;
+		base = x->x_at ? x->x_at_base : H_T0;
+		index = x->x_at ? x->x_at_index : H_T1;
 		break;
 	case E_MEM_T0:
 		base = H_T0;
@@ -503,7 +503,7 @@ e_insn(struct tr *x, const struct insn *i, unsigned reg, unsigned vvvv,
 		memory(x, reg, REG_NONE, REG_NONE, 0,
 		    (int32_t)(C_GPR + (rm & 0xf) * 8));
 	else if (rm == E_MEM)
-		memory(x, reg, H_T0, H_T1, 0, 0);
+		memory(x, reg, base, index, 0, x->x_at ? x->x_at_disp : 0);
 	else if (rm == E_MEM_T0 || rm == E_MEM_T1)
 		memory(x, reg, base, REG_NONE, 0, 0);
 	else

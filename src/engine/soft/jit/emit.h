@@ -64,6 +64,10 @@ struct tr {
 	intptr_t	 x_rx;		/* add to such a pointer: where it runs */
 	bool		 x_ended;	/* a rule has emitted the block's end */
 	struct trace	*x_trace;	/* tier 2: mem.c asks it; NULL: a block */
+	/* what E_MEM is, if x_at: [x_at_base + x_at_index + x_at_disp] */
+	bool		 x_at;
+	uint8_t		 x_at_base, x_at_index;
+	int32_t		 x_at_disp;
 	unsigned	 x_ncold;
 	/* x_live[k]: arithmetic flags (FL_*) that some instruction from k on
 	 * may read before they are written. [count]: after the last. */
@@ -159,6 +163,8 @@ tr_flags_live(const struct tr *x)
 bool	e_ea_ok(const struct tr *, const struct insn *);
 /* T1 = linear address of i's memory operand. Clobbers T0, keeps flags. */
 void	e_ea(struct tr *, const struct insn *);
+/* T1 = T1 + the base of FS or GS; others have none. Clobbers T0. */
+void	e_segment(struct tr *, unsigned seg);
 /*
  * T1 is a linear address: afterwards [T0 + T1] is size bytes of host memory
  * that may be accessed (ENGINE_READ, _WRITE or both). Flags are kept if they

@@ -137,8 +137,8 @@ offset(struct tr *x, const struct insn *i, unsigned size)
 }
 
 /* T1 = T1 + the segment's base; T0 goes. */
-static void
-add_segment(struct tr *x, unsigned seg)
+void
+e_segment(struct tr *x, unsigned seg)
 {
 	if (seg < SEG_FS)
 		return;
@@ -164,7 +164,7 @@ e_ea(struct tr *x, const struct insn *i)
 		return;
 	}
 	offset(x, i, i->i_asize);
-	add_segment(x, i->i_seg);
+	e_segment(x, i->i_seg);
 }
 
 /* --- checks ------------------------------------------------------------------- */

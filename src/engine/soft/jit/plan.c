@@ -14,37 +14,104 @@
 #include "engine/soft/jit/trace.h"
 
 #define RANGE_MAX	512	/* bytes of a group */
-#define SYM_RIP		0x7fff
 
 /* --- values --------------------------------------------------------------------- */
+
+static const struct trace_value nothing;
 
 void
 plan_begin(struct trace *tr)
 {
 	unsigned n;
 
-	for (n = 0; n < 16; n++)
-		tr->tr_value[n] = (struct trace_value){ (uint16_t)(n + 1), 0 };
-	tr->tr_value[REG_NONE] = (struct trace_value){ 0, 0 };
+	for (n = 0; n < 16; n++) {
+		tr->tr_value[n] = nothing;
+		tr->tr_value[n].v_term[0].t_sym = (uint16_t)(n + 1);
+		tr->tr_value[n].v_term[0].t_times = 1;
+	}
+	tr->tr_value[REG_NONE] = nothing;
 	tr->tr_nsyms = 17;
 	tr->tr_next = 0;
 }
 
-static void
-value_new(struct trace *tr, unsigned reg)
+static struct trace_value
+value_new(struct trace *tr)
 {
-	tr->tr_value[reg] = (struct trace_value){ tr->tr_nsyms++, 0 };
+	struct trace_value v = nothing;
+
+	v.v_term[0].t_sym = tr->tr_nsyms++;
+	v.v_term[0].t_times = 1;
+	return (v);
+}
+
+/* a + b * times; false: it has too many terms. */
+static bool
+value_sum(struct trace_value *sum, const struct trace_value *a,
+    const struct trace_value *b, int times)
+{
+	struct trace_value v = nothing;
+	unsigned i = 0, k = 0, n = 0;
+	int t;
+
+	while ((i < TRACE_TERMS && a->v_term[i].t_sym != 0) ||
+	    (k < TRACE_TERMS && b->v_term[k].t_sym != 0)) {
+		unsigned as = i < TRACE_TERMS ? a->v_term[i].t_sym : 0;
+		unsigned bs = k < TRACE_TERMS ? b->v_term[k].t_sym : 0;
+		uint16_t sym;
+
+		if (bs == 0 || (as != 0 && as <= bs))
+			sym = (uint16_t)as;
+		else
+			sym = (uint16_t)bs;
+		t = 0;
+		if (as == sym)
+			t += a->v_term[i++].t_times;
+		if (bs == sym)
+			t += b->v_term[k++].t_times * times;
+		if (t == 0)
+			continue;
+		if (n == TRACE_TERMS || t > 4096 || t < -4096)
+			return (false);
+		v.v_term[n].t_sym = sym;
+		v.v_term[n++].t_times = (int16_t)t;
+	}
+	v.v_constant = a->v_constant + b->v_constant * (uint64_t)(int64_t)times;
+	*sum = v;
+	return (true);
+}
+
+static void
+value_set(struct trace *tr, unsigned reg, const struct trace_value *a,
+    const struct trace_value *b, int times)
+{
+	struct trace_value v;
+
+	if (!value_sum(&v, a, b, times))
+		v = value_new(tr);
+	tr->tr_value[reg] = v;
 }
 
 static void
 value_add(struct trace *tr, unsigned reg, int64_t n)
 {
-	int64_t sum = tr->tr_value[reg].v_delta + n;
+	tr->tr_value[reg].v_constant += (uint64_t)n;
+}
 
-	if (sum < -65536 || sum > 65536)
-		value_new(tr, reg);
-	else
-		tr->tr_value[reg].v_delta = (int32_t)sum;
+static bool
+same_terms(const struct trace_value *a, const struct trace_value *b)
+{
+	return (memcmp(a->v_term, b->v_term, sizeof(a->v_term)) == 0);
+}
+
+/* base + index << scale + disp; false: too many terms. */
+static bool
+value_ea(struct trace *tr, const struct insn *i, struct trace_value *v)
+{
+	if (!value_sum(v, &tr->tr_value[i->i_base], &tr->tr_value[i->i_index],
+	    1 << i->i_scale))
+		return (false);
+	v->v_constant += (uint64_t)(int64_t)i->i_disp;
+	return (true);
 }
 
 #define ALL_REGS	0xffffu
@@ -106,14 +173,62 @@ written(const struct insn *i)
 	    (mem ? 0 : operand_bit(i, op->o_rm, i->i_rm)));
 }
 
+/* Arithmetic whose result is a sum; false: not such an instruction. */
+static bool
+arithmetic(struct trace *tr, const struct insn *i)
+{
+	unsigned op = i->i_opcode, ext = i->i_modrm >> 3 & 7;
+	struct trace_value *v = tr->tr_value;
+
+	if (i->i_map != 0)
+		return (false);
+	switch (op) {
+	case 0x81:		/* ADD, SUB r, imm */
+	case 0x83:
+		if (ext != 0 && ext != 5)
+			return (false);
+		value_add(tr, i->i_rm, ext == 0 ? (int32_t)i->i_imm :
+		    -(int64_t)(int32_t)i->i_imm);
+		return (true);
+	case 0xff:		/* INC, DEC */
+		if (ext > 1)
+			return (false);
+		value_add(tr, i->i_rm, ext == 0 ? 1 : -1);
+		return (true);
+	case 0x01:		/* ADD, SUB r, r */
+	case 0x29:
+		value_set(tr, i->i_rm, &v[i->i_rm], &v[i->i_reg],
+		    op == 0x01 ? 1 : -1);
+		return (true);
+	case 0x03:
+	case 0x2b:
+		value_set(tr, i->i_reg, &v[i->i_reg], &v[i->i_rm],
+		    op == 0x03 ? 1 : -1);
+		return (true);
+	case 0x89:		/* MOV r, r */
+		v[i->i_rm] = v[i->i_reg];
+		return (true);
+	case 0x8b:
+		v[i->i_reg] = v[i->i_rm];
+		return (true);
+	case 0xc1:		/* SHL r, imm */
+		if (ext != 4 || (i->i_imm & 63) > 12)
+			return (false);
+		value_set(tr, i->i_rm, &nothing, &v[i->i_rm],
+		    1 << (i->i_imm & 63));
+		return (true);
+	default:
+		return (false);
+	}
+}
+
 /* Values after instruction i of the path. */
 void
 plan_effects(struct trace *tr, const struct trace_insn *ti, bool code64)
 {
 	const struct insn *i = ti->ti_insn;
 	tr_rule *rule = i->i_op->o_rule;
-	unsigned full = code64 ? 8 : 4, mask, n, op = i->i_opcode;
-	bool reg = !(i->i_flags & INSN_MEM) && i->i_osize == full;
+	unsigned full = code64 ? 8 : 4, mask, n;
 	struct trace_value v;
 
 	if (rule == tr_jcc || rule == tr_jmp)
@@ -129,44 +244,28 @@ plan_effects(struct trace *tr, const struct trace_insn *ti, bool code64)
 	if (rule == tr_leave) {
 		tr->tr_value[RSP] = tr->tr_value[RBP];
 		value_add(tr, RSP, full);
-		value_new(tr, RBP);
+		tr->tr_value[RBP] = value_new(tr);
 		return;
 	}
-	if (i->i_map == 0 && reg && (op == 0x81 || op == 0x83) &&
-	    ((i->i_modrm >> 3 & 7) == 0 || (i->i_modrm >> 3 & 7) == 5)) {
-		value_add(tr, i->i_rm, (i->i_modrm >> 3 & 7) == 0 ?
-		    (int32_t)i->i_imm : -(int64_t)(int32_t)i->i_imm);
+	if (!(i->i_flags & INSN_MEM) && i->i_osize == full &&
+	    arithmetic(tr, i))
 		return;
-	}
-	if (i->i_map == 0 && reg && op == 0xff && (i->i_modrm >> 3 & 7) <= 1) {
-		value_add(tr, i->i_rm, (i->i_modrm >> 3 & 7) == 0 ? 1 : -1);
-		return;
-	}
-	if (i->i_map == 0 && reg && (op == 0x89 || op == 0x8b)) {
-		if (op == 0x89)
-			tr->tr_value[i->i_rm] = tr->tr_value[i->i_reg];
-		else
-			tr->tr_value[i->i_reg] = tr->tr_value[i->i_rm];
-		return;
-	}
 	if (rule == tr_lea && i->i_osize == full && i->i_asize == full &&
-	    i->i_base < 16 && i->i_index == REG_NONE) {
-		v = tr->tr_value[i->i_base];
+	    i->i_base <= REG_NONE && value_ea(tr, i, &v)) {
 		tr->tr_value[i->i_reg] = v;
-		value_add(tr, i->i_reg, i->i_disp);
 		return;
 	}
 	mask = written(i);
 	for (n = 0; n < 16; n++)
 		if (mask & BIT(n))
-			value_new(tr, n);
+			tr->tr_value[n] = value_new(tr);
 	if ((rule == tr_push_r || rule == tr_push_imm || rule == tr_push_rm) &&
 	    !(mask & BIT(RSP)))
 		value_add(tr, RSP, -(int)i->i_osize);
 	if (rule == tr_pop_r && !(mask & BIT(RSP)))
 		value_add(tr, RSP, i->i_osize);
 	if (rule == tr_pop_rm)
-		value_new(tr, RSP);
+		tr->tr_value[RSP] = value_new(tr);
 }
 
 /* --- accesses ---------------------------------------------------------------------- */
@@ -193,49 +292,30 @@ plan_operand(struct tr *x, const struct insn *i, unsigned size, int access)
 {
 	struct trace *tr = x->x_trace;
 	struct trace_access *a = access_new(x, size, access);
-	struct trace_value *base, *index;
 
 	if (a == NULL)
 		return;
-	a->ta_base = i->i_base;
-	a->ta_index = i->i_index;
-	a->ta_scale = i->i_scale;
-	a->ta_disp = i->i_disp;
 	/* other segments are flat (jit.h: MODES) */
 	a->ta_seg = i->i_seg >= SEG_FS ? i->i_seg : 0;
-	if (i->i_asize != (x->x_64 ? 8 : 4) ||
-	    i->i_op->o_imm == IMM_MOFFS) {
-		a->ta_sym[0] = tr->tr_nsyms++;
-		return;
-	}
 	if (i->i_base == REG_RIP) {
-		a->ta_sym[0] = SYM_RIP;
-		a->ta_offset = (int64_t)x->x_off + i->i_len + i->i_disp;
-		return;
-	}
-	base = &tr->tr_value[i->i_base];
-	index = &tr->tr_value[i->i_index];
-	a->ta_sym[0] = base->v_sym;
-	a->ta_sym[1] = index->v_sym;
-	if (index->v_sym == 0)
-		a->ta_scale = 0;
-	a->ta_offset = (int64_t)i->i_disp + base->v_delta +
-	    index->v_delta * (1 << i->i_scale);
+		a->ta_value.v_term[0].t_sym = PLAN_SYM_RIP;
+		a->ta_value.v_term[0].t_times = 1;
+		a->ta_value.v_constant = (uint64_t)((int64_t)x->x_off +
+		    i->i_len + i->i_disp);
+	} else if (i->i_asize != (x->x_64 ? 8 : 4) ||
+	    i->i_op->o_imm == IMM_MOFFS || !value_ea(tr, i, &a->ta_value))
+		a->ta_value = value_new(tr);
 }
 
 void
 plan_stack(struct tr *x, int32_t disp, unsigned size, int access)
 {
-	struct trace *tr = x->x_trace;
 	struct trace_access *a = access_new(x, size, access);
 
 	if (a == NULL)
 		return;
-	a->ta_base = RSP;
-	a->ta_index = REG_NONE;
-	a->ta_disp = disp;
-	a->ta_sym[0] = tr->tr_value[RSP].v_sym;
-	a->ta_offset = (int64_t)tr->tr_value[RSP].v_delta + disp;
+	a->ta_value = x->x_trace->tr_value[RSP];
+	a->ta_value.v_constant += (uint64_t)(int64_t)disp;
 }
 
 /* An access whose address nobody knows: it keeps its place in the order. */
@@ -245,24 +325,40 @@ plan_other(struct tr *x, unsigned size, int access)
 	struct trace_access *a = access_new(x, size, access);
 
 	if (a != NULL)
-		a->ta_sym[0] = x->x_trace->tr_nsyms++;
+		a->ta_value = value_new(x->x_trace);
 }
 
 /* --- groups --------------------------------------------------------------------------- */
 
+/* Is the value at the end of the loop what it was at its start? */
 static bool
-same_place(const struct trace_access *a, const struct trace_access *b)
+unmoved(const struct trace *tr, const struct trace_value *v)
 {
-	return (a->ta_sym[0] == b->ta_sym[0] && a->ta_sym[1] == b->ta_sym[1] &&
-	    a->ta_scale == b->ta_scale && a->ta_seg == b->ta_seg);
-}
+	const struct trace_value *end;
+	unsigned n, sym;
 
-/* Does the register hold at the end of the loop what it held at its start? */
-static bool
-unmoved(const struct trace *tr, unsigned sym)
-{
-	return (sym == 0 || (sym <= 16 && tr->tr_value[sym - 1].v_sym == sym &&
-	    tr->tr_value[sym - 1].v_delta == 0));
+	for (n = 0; n < TRACE_TERMS && (sym = v->v_term[n].t_sym) != 0; n++) {
+		if (sym == PLAN_SYM_RIP)
+			continue;
+		if (sym > 16)
+			return (false);
+		end = &tr->tr_value[sym - 1];
+		if (end->v_term[0].t_sym != sym ||
+		    end->v_term[0].t_times != 1 ||
+		    end->v_term[1].t_sym != 0 || end->v_constant != 0)
+			return (false);
+		/* the guard must be able to compute it (trace.c) */
+		switch (v->v_term[n].t_times) {
+		case 1:
+		case 2:
+		case 4:
+		case 8:
+			break;
+		default:
+			return (false);
+		}
+	}
+	return ((int64_t)v->v_constant == (int32_t)v->v_constant);
 }
 
 /*
@@ -271,9 +367,10 @@ unmoved(const struct trace *tr, unsigned sym)
 void
 plan_groups(struct trace *tr)
 {
-	struct trace_access *a, *first;
+	const struct trace_access *first;
+	struct trace_access *a;
 	struct trace_group *g;
-	int64_t from, to;
+	int64_t at, from, to;
 	unsigned n, k;
 
 	tr->tr_ngroups = 0;
@@ -281,12 +378,17 @@ plan_groups(struct trace *tr)
 		a = &tr->tr_access[n];
 		for (k = 0; k < tr->tr_ngroups; k++) {
 			g = &tr->tr_group[k];
-			if (!same_place(a, &tr->tr_access[g->tg_first]))
+			first = &tr->tr_access[g->tg_first];
+			if (a->ta_seg != first->ta_seg ||
+			    !same_terms(&a->ta_value, &first->ta_value))
 				continue;
-			from = a->ta_offset < g->tg_min ? a->ta_offset :
-			    g->tg_min;
-			to = a->ta_offset + a->ta_size > g->tg_max ?
-			    a->ta_offset + a->ta_size : g->tg_max;
+			at = (int64_t)(a->ta_value.v_constant -
+			    first->ta_value.v_constant);
+			if (at < -RANGE_MAX || at > RANGE_MAX)
+				continue;
+			from = at < g->tg_min ? at : g->tg_min;
+			to = at + a->ta_size > g->tg_max ? at + a->ta_size :
+			    g->tg_max;
 			if (to - from > RANGE_MAX)
 				continue;
 			g->tg_min = from;
@@ -303,8 +405,7 @@ plan_groups(struct trace *tr)
 		g->tg_first = (uint16_t)n;
 		g->tg_count = 1;
 		g->tg_access = a->ta_access;
-		g->tg_min = a->ta_offset;
-		g->tg_max = a->ta_offset + a->ta_size;
+		g->tg_max = a->ta_size;
 		a->ta_group = (int16_t)tr->tr_ngroups++;
 		a->ta_guard = true;
 	}
@@ -312,12 +413,10 @@ plan_groups(struct trace *tr)
 		return;
 	for (k = 0; k < tr->tr_ngroups; k++) {
 		g = &tr->tr_group[k];
-		first = &tr->tr_access[g->tg_first];
-		if ((first->ta_sym[0] == SYM_RIP ||
-		    unmoved(tr, first->ta_sym[0])) &&
-		    unmoved(tr, first->ta_sym[1])) {
+		a = &tr->tr_access[g->tg_first];
+		if (unmoved(tr, &a->ta_value)) {
 			g->tg_ahead = true;
-			first->ta_guard = false;
+			a->ta_guard = false;
 		}
 	}
 }

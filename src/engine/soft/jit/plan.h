@@ -6,6 +6,8 @@
 
 #include "engine/soft/jit/trace.h"
 
+#define PLAN_SYM_RIP	0x7fff	/* linear address of the code page */
+
 /* Registers hold what they held at the trace's start. */
 void	plan_begin(struct trace *);
 /* They hold what they hold after this instruction. */

@@ -25,6 +25,7 @@
 #define TRACE_ARENA	(32u << 10)
 
 static void trace_make(struct cpu *);
+static void path_liveness(struct trace *);
 
 /* --- recording --------------------------------------------------------------------- */
 
@@ -149,6 +150,39 @@ path_make(struct trace *tr)
 		}
 }
 
+/*
+ * How much of the path can be had: a call whose return is not on it, or a
+ * return whose call is not, ends it, since calls and returns of the first tier
+ * are paired on the host's stack.
+ */
+static unsigned
+path_paired(const struct trace *tr)
+{
+	unsigned calls[TRACE_INSNS], depth = 0, n;
+	tr_rule *rule;
+
+	for (n = 0; n < tr->tr_ninsns; n++) {
+		rule = tr->tr_insn[n].ti_insn->i_op->o_rule;
+		if (rule == tr_call)
+			calls[depth++] = n;
+		else if (rule == tr_ret && depth-- == 0)
+			return (n);
+	}
+	return (depth == 0 ? n : calls[0]);
+}
+
+/* The trace ends before instruction n. */
+static void
+path_cut(struct trace *tr, unsigned n)
+{
+	if (n == tr->tr_ninsns)
+		return;
+	tr->tr_loop = false;
+	tr->tr_cut = true;
+	tr->tr_ninsns = n;
+	path_liveness(tr);
+}
+
 /* Rules that call no helpers. */
 static bool
 may_hold(const struct insn *i)
@@ -240,36 +274,82 @@ exit_at(struct tr *x, uint8_t *from, unsigned n)
 /* --- guards ----------------------------------------------------------------------------------- */
 
 #define SLOT(n)		(JT_SLOTS + (n) * 16u)
+#define NEITHER		2
 
-/* arg[0]: path index | lo << 32; arg[1]: slot | len << 16 | access << 32 |
- * flags saved << 40. T1 is the address of the first access. */
+/*
+ * What T0 and T1 hold between accesses: addends of groups (tr_held). Whoever
+ * changes them says so by this.
+ */
+static void
+held_none(struct trace *tr)
+{
+	tr->tr_held[0] = tr->tr_held[1] = 0;
+}
+
+static unsigned
+held_reg(unsigned n)
+{
+	return (n == 0 ? H_T0 : H_T1);
+}
+
+/* Which of them holds group g's addend? */
+static unsigned
+held_find(const struct trace *tr, unsigned g)
+{
+	return (tr->tr_held[0] == g + 1 ? 0 : tr->tr_held[1] == g + 1 ? 1 :
+	    NEITHER);
+}
+
+static void
+held_load(struct tr *x, unsigned n, unsigned g)
+{
+	e_gs(x, 0x8b, 8, held_reg(n), SLOT(x->x_trace->tr_group[g].tg_slot) + 8);
+	x->x_trace->tr_held[n] = (uint16_t)(g + 1);
+}
+
+/* arg[0]: path index | group << 16 | held << 32 (two times 16 bits);
+ * arg[1]: flags are saved | (group is ahead) << 1. */
+static void ahead_address(struct tr *, const struct trace_group *);
+
 static void
 cold_guard(struct tr *x, struct tr_cold *tc)
 {
-	int32_t lo = (int32_t)(tc->tc_arg[0] >> 32);
-	unsigned n = (uint32_t)tc->tc_arg[0], slot = tc->tc_arg[1] & 0xffff;
-	unsigned len = tc->tc_arg[1] >> 16 & 0xffff, class;
-	unsigned access = tc->tc_arg[1] >> 32 & 0xff;
-	bool saved = tc->tc_arg[1] >> 40 & 1;
+	struct trace *tr = x->x_trace;
+	unsigned n = tc->tc_arg[0] & 0xffff, held[2], k;
+	const struct trace_group *g = &tr->tr_group[tc->tc_arg[0] >> 16 &
+	    0xffff];
+	unsigned slot = g->tg_slot, class = x->x_mode & JM_CLASS;
+	uint32_t table = (uint32_t)(g->tg_access & ENGINE_WRITE ?
+	    JT_NEGW(class) : JT_NEGR(class));
+	bool saved = tc->tc_arg[1] & 1;
 	uint8_t *miss;
 
-	class = x->x_mode & JM_CLASS;
-	if (lo != 0)
-		e_lea(x, H_T1, H_T1, lo);
-	if (!x->x_64)
-		e_rr(x, 0x89, 4, H_T1, H_T1);
+	held[0] = tc->tc_arg[0] >> 32 & 0xffff;
+	held[1] = tc->tc_arg[0] >> 48;
+	/* the address again; only what needs RAX as it was */
+	if (saved)
+		e_flags_restore(x);
+	if (g->tg_ahead)
+		ahead_address(x, g);
+	else if (tc->tc_ea != NULL)
+		tc->tc_ea(x, tc);
+	else
+		e_ea(x, tc->tc_insn);
+	if (saved)
+		e_flags_save(x);
+	if (!g->tg_ahead && g->tg_min != 0)
+		e_rm(x, 0x8d, x->x_64 ? 8 : 4, H_T1, H_T1, REG_NONE, 0,
+		    (int32_t)g->tg_min);
 	/* the page's table entry, if it is that page */
 	e_mov(x, H_T0, H_T1);
 	e_rr(x, 0xc1, 8, 5, H_T0);			/* shr t0, 12 */
 	e_byte(x, 12);
 	e_rr(x, 0x0fb7, 4, H_T0, H_T0);			/* movzx t0, t0w */
-	e_gs_index(x, 0x03, 8, H_T1, H_T0,
-	    access & ENGINE_WRITE ? JT_NEGW(class) : JT_NEGR(class));
+	e_gs_index(x, 0x03, 8, H_T1, H_T0, table);
 	e_rr(x, 0x81, 8, 7, H_T1);			/* cmp t1, imm */
-	e_long(x, PAGE_SIZE - len);
+	e_long(x, PAGE_SIZE - (uint32_t)(g->tg_max - g->tg_min));
 	miss = e_jump(x, 7);				/* ja */
-	e_gs_index(x, 0x8b, 8, H_T1, H_T0,
-	    access & ENGINE_WRITE ? JT_NEGW(class) : JT_NEGR(class));
+	e_gs_index(x, 0x8b, 8, H_T1, H_T0, table);
 	e_gs(x, 0x89, 8, H_T1, SLOT(slot));
 	e_gs_index(x, 0x03, 8, H_T1, H_T0, JT_HOST(class));
 	e_gs(x, 0x89, 8, H_T1, SLOT(slot) + 8);
@@ -277,75 +357,186 @@ cold_guard(struct tr *x, struct tr_cold *tc)
 	e_long(x, 1);
 	if (saved)
 		e_flags_restore(x);
+	for (k = 0; k < 2; k++)
+		if (held[k] != 0)
+			held_load(x, k, held[k] - 1);
 	e_patch(x, e_jump(x, E_JMP), tc->tc_back);
 
-	/* not there: have it filled, or leave */
+	/* not there: the first tier has it filled */
 	e_patch(x, miss, x->x_p);
 	if (saved)
 		e_flags_restore(x);
 	leave_at(x, n);
 }
 
-/* T1 is the linear address of len bytes from lo on: are they in the slot's
- * page? again: where to begin anew once it is filled. */
+/*
+ * The guard of a group at path index n: base + disp is its first byte; tmp is
+ * free. again: where to begin anew once the slot is filled, with what T0 and T1
+ * held there; ea makes T1 the address of the first access once more.
+ */
 static void
-emit_guard(struct tr *x, unsigned n, const struct trace_group *g, int32_t lo,
-    uint8_t *again, bool live)
+emit_guard(struct tr *x, unsigned n, unsigned group, unsigned tmp,
+    unsigned base, int32_t disp,
+    uint8_t *again, const uint16_t held[2], bool live,
+    void (*ea)(struct tr *, struct tr_cold *))
 {
-	unsigned len = (unsigned)(g->tg_max - g->tg_min);
+	const struct trace_group *g = &x->x_trace->tr_group[group];
 	struct tr_cold *tc;
 
 	if (live)
 		e_flags_save(x);
-	e_gs(x, 0x8b, 8, H_T0, SLOT(g->tg_slot));
-	e_rm(x, 0x8d, 8, H_T0, H_T0, H_T1, 0, lo);
-	e_rr(x, 0x81, 8, 7, H_T0);			/* cmp t0, imm */
-	e_long(x, PAGE_SIZE - len);
+	e_gs(x, 0x8b, 8, tmp, SLOT(g->tg_slot));
+	e_rm(x, 0x8d, 8, tmp, tmp, base, 0, disp);
+	e_rr(x, 0x81, 8, 7, tmp);			/* cmp tmp, imm */
+	e_long(x, PAGE_SIZE - (uint32_t)(g->tg_max - g->tg_min));
 	tc = tr_cold(x, e_jump(x, 7), cold_guard);	/* ja */
-	tc->tc_back = again;
-	tc->tc_arg[0] = (uint64_t)(uint32_t)lo << 32 | n;
-	tc->tc_arg[1] = g->tg_slot | (uint64_t)len << 16 |
-	    (uint64_t)g->tg_access << 32 | (uint64_t)live << 40;
 	if (live)
 		e_flags_restore(x);
+	tc->tc_back = again;
+	tc->tc_ea = ea;
+	tc->tc_arg[0] = n | (uint64_t)group << 16 |
+	    (uint64_t)held[0] << 32 | (uint64_t)held[1] << 48;
+	tc->tc_arg[1] = live;
 }
 
-/* The next access in order; T1 is its address. */
-static void
-emit_access(struct tr *x, uint8_t *again)
+/* Is i's operand one host register and a displacement, of 64 bits? */
+static bool
+plain_operand(const struct tr *x, const struct insn *i)
+{
+	return (x->x_64 && i->i_asize == 8 && i->i_seg < SEG_FS &&
+	    i->i_base < 16 && i->i_index == REG_NONE &&
+	    tr_host[i->i_base] != H_SLOT && i->i_op->o_imm != IMM_MOFFS);
+}
+
+static bool
+in_host(unsigned role, const struct insn *i, unsigned n)
+{
+	switch (role & R_CLASS) {
+	case R_BYTE:
+		return (n < 4 ? true : i->i_flags & INSN_REX &&
+		    tr_host[n] != H_SLOT);
+	case R_GPR:
+		return (tr_host[n] != H_SLOT);
+	default:
+		return (true);
+	}
+}
+
+/* Does i's rule use T0 and T1 for its memory operand alone? */
+static bool
+plain_insn(const struct insn *i)
+{
+	const struct opcode *op = i->i_op;
+
+	if (op->o_rule == tr_jcc || op->o_rule == tr_jmp ||
+	    op->o_rule == tr_nop)
+		return (true);
+	if (op->o_rule == tr_lea)
+		return (i->i_base != REG_RIP && tr_host[i->i_reg] != H_SLOT &&
+		    (i->i_base == REG_NONE || tr_host[i->i_base] != H_SLOT) &&
+		    (i->i_index == REG_NONE || tr_host[i->i_index] != H_SLOT));
+	if (op->o_rule != tr_copy && op->o_rule != tr_vector)
+		return (false);
+	if (op->o_rules & (O_PCMPSTR | O_X87) ||
+	    (op->o_reg & R_CLASS) == R_MM || (op->o_rm & R_CLASS) == R_MM)
+		return (false);
+	return (in_host(op->o_reg, i, i->i_reg) &&
+	    in_host(op->o_vvvv, i, i->i_vvvv) &&
+	    (i->i_flags & INSN_MEM || in_host(op->o_rm, i, i->i_rm)));
+}
+
+/*
+ * The next access in order, at base + disp: makes sure that T0 or T1 holds its
+ * addend, and says which.
+ */
+static unsigned
+access_plain(struct tr *x, unsigned base, int32_t disp,
+    void (*ea)(struct tr *, struct tr_cold *))
 {
 	struct trace *tr = x->x_trace;
 	const struct trace_access *a = &tr->tr_access[tr->tr_next++];
-	const struct trace_group *g = &tr->tr_group[a->ta_group];
+	unsigned group = (unsigned)a->ta_group, n = held_find(tr, group);
+	uint16_t held[2] = { tr->tr_held[0], tr->tr_held[1] };
+	uint8_t *again = x->x_p;
+
+	if (n != NEITHER && !a->ta_guard)
+		return (n);
+	/* the one that was not used last */
+	n = tr->tr_held[0] == 0 ? 0 : tr->tr_held[1] == 0 ? 1 :
+	    tr->tr_victim;
+	if (a->ta_guard)
+		emit_guard(x, tr->tr_now, group, held_reg(n), base,
+		    disp + (int32_t)tr->tr_group[group].tg_min, again, held,
+		    tr_flags_live(x), ea);
+	held_load(x, n, group);
+	tr->tr_victim = !n;
+	return (n);
+}
+
+/* The next access in order; T1 is its address. Afterwards T0 is its addend. */
+static void
+access_other(struct tr *x, uint8_t *again,
+    void (*ea)(struct tr *, struct tr_cold *))
+{
+	static const uint16_t none[2];
+	struct trace *tr = x->x_trace;
+	const struct trace_access *a = &tr->tr_access[tr->tr_next++];
+	unsigned group = (unsigned)a->ta_group;
 
 	if (a->ta_guard)
-		emit_guard(x, tr->tr_now, g, (int32_t)(g->tg_min -
-		    a->ta_offset), again, tr_flags_live(x));
-	e_gs(x, 0x8b, 8, H_T0, SLOT(g->tg_slot) + 8);
+		emit_guard(x, tr->tr_now, group, H_T0, H_T1,
+		    (int32_t)tr->tr_group[group].tg_min, again, none,
+		    tr_flags_live(x), ea);
+	held_load(x, 0, group);
+	tr->tr_held[1] = 0;
 }
 
 void
 trace_operand(struct tr *x, const struct insn *i, unsigned size, int access)
 {
-	uint8_t *again = x->x_p;
+	struct trace *tr = x->x_trace;
+	uint8_t *again;
 
-	e_ea(x, i);
-	if (x->x_trace->tr_dry)
+	if (tr->tr_dry) {
 		plan_operand(x, i, size, access);
-	else
-		emit_access(x, again);
+		e_ea(x, i);
+		return;
+	}
+	if (plain_insn(i) && plain_operand(x, i)) {
+		x->x_at = true;
+		x->x_at_index = tr_host[i->i_base];
+		x->x_at_disp = i->i_disp;
+		x->x_at_base = (uint8_t)held_reg(access_plain(x,
+		    x->x_at_index, i->i_disp, NULL));
+		return;
+	}
+	held_none(tr);
+	again = x->x_p;
+	e_ea(x, i);
+	access_other(x, again, NULL);
+}
+
+static void
+stack_ea(struct tr *x, struct tr_cold *tc)
+{
+	(void)tc;
+	e_rm(x, 0x8d, x->x_64 ? 8 : 4, H_T1, H_GSP, REG_NONE, 0,
+	    x->x_trace->tr_insn[tc->tc_arg[0] & 0xffff].ti_stack);
 }
 
 void
 trace_stack(struct tr *x, int32_t disp, unsigned size, int access)
 {
+	struct trace *tr = x->x_trace;
 	uint8_t *again = x->x_p;
 
+	tr->tr_insn[tr->tr_now].ti_stack = disp;
+	held_none(tr);
 	e_rm(x, 0x8d, x->x_64 ? 8 : 4, H_T1, H_GSP, REG_NONE, 0, disp);
-	if (x->x_trace->tr_dry)
+	if (tr->tr_dry)
 		plan_stack(x, disp, size, access);
 	else
-		emit_access(x, again);
+		access_other(x, again, stack_ea);
 }
 
 /* An address that only its rule knows: by the tables. */
@@ -356,6 +547,7 @@ trace_check(struct tr *x, unsigned size, int access)
 	uint8_t *miss;
 	bool saved;
 
+	held_none(tr);
 	if (tr->tr_dry)
 		plan_other(x, size, access);
 	else
@@ -364,42 +556,49 @@ trace_check(struct tr *x, unsigned size, int access)
 	exit_at(x, miss, tr->tr_now)->tc_arg[1] = saved;
 }
 
+/* T1 = the address of the first byte of a group that does not move, by the
+ * registers whose values at the loop's start its symbols are. Clobbers T0. */
+static void
+ahead_address(struct tr *x, const struct trace_group *g)
+{
+	const struct trace_access *a = &x->x_trace->tr_access[g->tg_first];
+	const struct trace_value *v = &a->ta_value;
+	unsigned n, sym, reg;
+	int32_t disp = (int32_t)((int64_t)v->v_constant + g->tg_min);
+	static const uint8_t scale[] = { [1] = 0, [2] = 1, [4] = 2, [8] = 3 };
+
+	if (v->v_term[0].t_sym == PLAN_SYM_RIP)
+		e_code_va(x, H_T1, disp);
+	else
+		e_mov_imm(x, H_T1, (uint64_t)(int64_t)disp);
+	for (n = 0; n < TRACE_TERMS && (sym = v->v_term[n].t_sym) != 0; n++) {
+		if (sym == PLAN_SYM_RIP)
+			continue;
+		reg = e_get(x, sym - 1, H_T0);
+		e_rm(x, 0x8d, 8, H_T1, H_T1, reg,
+		    scale[v->v_term[n].t_times], 0);
+	}
+	if (!x->x_64)
+		e_rr(x, 0x8b, 4, H_T1, H_T1);
+	e_segment(x, a->ta_seg);
+}
+
 /* The guards that stand before the loop. */
 static void
 emit_ahead(struct tr *x)
 {
+	static const uint16_t none[2];
 	struct trace *tr = x->x_trace;
-	const struct trace_access *a;
-	struct trace_group *g;
-	struct insn i;
 	uint8_t *again;
 	unsigned n;
 
 	for (n = 0; n < tr->tr_ngroups; n++) {
-		g = &tr->tr_group[n];
-		if (!g->tg_ahead)
+		if (!tr->tr_group[n].tg_ahead)
 			continue;
-		/* the address of the group's first byte, by the registers
-		 * whose values at the start its symbols are */
-		a = &tr->tr_access[g->tg_first];
-		memset(&i, 0, sizeof(i));
-		i.i_op = tr->tr_insn[a->ta_insn].ti_insn->i_op;
-		i.i_flags = INSN_MEM;
-		i.i_asize = x->x_64 ? 8 : 4;
-		i.i_seg = a->ta_seg != 0 ? a->ta_seg : SEG_DS;
-		i.i_scale = a->ta_scale;
-		i.i_disp = (int32_t)g->tg_min;
-		i.i_base = a->ta_sym[0] == 0 ? REG_NONE :
-		    (uint8_t)(a->ta_sym[0] - 1);
-		i.i_index = a->ta_sym[1] == 0 ? REG_NONE :
-		    (uint8_t)(a->ta_sym[1] - 1);
-		if (a->ta_base == REG_RIP) {
-			i.i_base = REG_RIP;
-			i.i_disp -= x->x_off;
-		}
 		again = x->x_p;
-		e_ea(x, &i);
-		emit_guard(x, 0, g, 0, again, tr->tr_live[0] != 0);
+		ahead_address(x, &tr->tr_group[n]);
+		emit_guard(x, 0, n, H_T0, H_T1, 0, again, none,
+		    tr->tr_live[0] != 0, NULL);
 	}
 }
 
@@ -435,6 +634,26 @@ emit_ret(struct tr *x, const struct insn *i, unsigned n, unsigned next)
 	e_stack_move(x, (int32_t)(size + (uint16_t)i->i_imm));
 }
 
+/* PUSH and POP of a register that the host has, of 64 bits. */
+static void
+emit_push_pop(struct tr *x, const struct insn *i)
+{
+	struct trace *tr = x->x_trace;
+	bool push = i->i_op->o_rule == tr_push_r;
+	int32_t disp = push ? -8 : 0;
+	unsigned n;
+
+	tr->tr_insn[tr->tr_now].ti_stack = disp;
+	if (tr->tr_dry) {
+		plan_stack(x, disp, 8, push ? ENGINE_WRITE : ENGINE_READ);
+		return;
+	}
+	n = access_plain(x, H_GSP, disp, stack_ea);
+	e_rm(x, push ? 0x89 : 0x8b, 8, tr_host[i->i_rm], held_reg(n), H_GSP, 0,
+	    disp);
+	e_stack_move(x, push ? -8 : 8);
+}
+
 /* Instruction n of the path; false: the trace has to end before it. */
 static bool
 emit_insn(struct tr *x, unsigned n)
@@ -467,17 +686,31 @@ emit_insn(struct tr *x, unsigned n)
 		return (false);
 	if (rule == tr_call) {
 		emit_call(x, i);
+		held_none(tr);
 		return (true);
 	}
 	if (rule == tr_ret) {
 		emit_ret(x, i, n, next->ti_off);
+		held_none(tr);
 		return (true);
 	}
+	x->x_at = false;
+	if ((rule == tr_push_r || rule == tr_pop_r) && x->x_64 &&
+	    i->i_osize == 8 && tr_host[i->i_rm] != H_SLOT &&
+	    i->i_rm != RSP) {
+		emit_push_pop(x, i);
+		return (true);
+	}
+	if (!plain_insn(i))
+		held_none(tr);
 	if (!may_hold(i) || !rule(x, i)) {
 		tr->tr_naccesses = accesses;
 		tr->tr_next = taken;
 		return (false);
 	}
+	x->x_at = false;
+	if (!plain_insn(i))
+		held_none(tr);
 	return (!x->x_ended);
 }
 
@@ -489,6 +722,7 @@ emit_path(struct tr *x)
 	unsigned n;
 
 	tr->tr_next = 0;
+	held_none(tr);
 	plan_begin(tr);
 	for (n = 0; n < tr->tr_ninsns; n++) {
 		if (!tr->tr_dry)
@@ -603,12 +837,9 @@ trace_emit(struct cpu *c, struct tr *x)
 	tr->tr_naccesses = 0;
 	x->x_off = (unsigned)(tr->tr_linear & PAGE_MASK);
 	n = emit_path(x);
-	if (n < tr->tr_ninsns) {
-		tr->tr_loop = false;
-		tr->tr_cut = true;
-		tr->tr_ninsns = n;
-		path_liveness(tr);
-	}
+	path_cut(tr, n);
+	path_cut(tr, path_paired(tr));
+	n = tr->tr_ninsns;
 	if (n < 2 || (!tr->tr_loop && tr->tr_naccesses < 2))
 		return (false);		/* nothing to gain */
 	plan_groups(tr);
@@ -683,13 +914,14 @@ trace_make(struct cpu *c)
 	    j->j_arena_size - j->j_arena_used < TRACE_ARENA)
 		return;
 	path_make(tr);
+	tr->tr_cut = false;
 	path_liveness(tr);
+	path_cut(tr, path_paired(tr));
 	if ((x = calloc(1, sizeof(*x))) == NULL)
 		return;
 	t = jit_alloc(c, head->t_block, tr->tr_linear, tr->tr_ninsns,
 	    TRACE_CODE);
 	tr->tr_head = head;
-	tr->tr_cut = false;
 	x->x_cpu = c;
 	x->x_jit = j;
 	x->x_block = head->t_block;

@@ -50,26 +50,32 @@ struct trace_insn {
 	uint8_t		 ti_k;
 	bool		 ti_taken;	/* a branch: the path takes it */
 	bool		 ti_last;	/* of its block */
+	int32_t		 ti_stack;	/* from RSP: its last access there */
 };
 
-/* A register's value as the path knows it: some value plus a constant. */
+/*
+ * A register's value as the path knows it: a sum of what registers held at
+ * some point of the path (symbols), each times a constant, and a constant.
+ * Symbols 1 to 16 are the registers at the path's start. In the order of
+ * symbols; 0 ends it.
+ */
+#define TRACE_TERMS	3
 struct trace_value {
-	uint16_t	 v_sym;
-	int32_t		 v_delta;
+	struct {
+		uint16_t t_sym;
+		int16_t	 t_times;
+	} v_term[TRACE_TERMS];
+	uint64_t	 v_constant;
 };
 
 /* A memory access in the order in which the rules make them. */
 struct trace_access {
 	uint16_t	 ta_insn;	/* of the path */
-	uint16_t	 ta_sym[2];	/* base, index: 0 none */
-	uint8_t		 ta_scale, ta_seg;
 	uint8_t		 ta_size, ta_access;
-	uint8_t		 ta_base;	/* guest register, or REG_NONE/RIP */
-	int64_t		 ta_offset;	/* to the symbols' sum */
+	uint8_t		 ta_seg;	/* FS or GS, or 0 */
+	struct trace_value ta_value;	/* linear address, without its base */
 	int16_t		 ta_group;	/* -1: checked by itself */
 	bool		 ta_guard;	/* first of its group on the path */
-	int32_t		 ta_disp;	/* as in the instruction */
-	uint8_t		 ta_index;
 };
 
 struct trace_group {
@@ -78,7 +84,8 @@ struct trace_group {
 	bool		 tg_ahead;	/* guarded before the loop */
 	uint16_t	 tg_first;	/* its first access */
 	uint16_t	 tg_count;
-	int64_t		 tg_min, tg_max;	/* of ta_offset; past the end */
+	int64_t		 tg_min, tg_max;	/* bytes, from its first access's
+					   address; past the end */
 };
 
 /* The trace in the making (one a translator). */
@@ -93,6 +100,9 @@ struct trace {
 	struct trace_insn tr_insn[TRACE_INSNS + 1];
 	uint16_t	 tr_live[TRACE_INSNS + 1];
 	unsigned	 tr_now;	/* being emitted */
+	/* the group, plus 1, whose addend T0 (T1) holds; 0 none */
+	uint16_t	 tr_held[2];
+	uint8_t		 tr_victim;	/* the one of them to be changed next */
 	/* while code is made */
 	bool		 tr_dry;	/* first pass: accesses are recorded */
 	unsigned	 tr_naccesses, tr_next;

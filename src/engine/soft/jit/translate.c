@@ -206,6 +206,7 @@ jit_translate(struct cpu *c, struct block *b, uint64_t linear)
 	x.x_rx = j->j_rx - j->j_rw;
 	x.x_ended = false;
 	x.x_trace = NULL;
+	x.x_at = false;
 	x.x_ncold = 0;
 	x.x_i = b->b_insn;
 	x.x_k = 0;
