@@ -85,7 +85,8 @@ $(B)/obj/%.c.o: %.c | deps-ok
 # Translated code calls these without saving vector registers: they use none
 # and call nothing else.
 LIGHT	  := src/engine/soft/tlb.c src/engine/soft/jit/jtlb.c \
-    src/engine/soft/jit/fill.c src/engine/soft/jit/string.c
+    src/engine/soft/jit/fill.c src/engine/soft/jit/find.c \
+    src/engine/soft/jit/string.c
 LIGHT_OBJ := $(LIGHT:%=$(B)/obj/%.o)
 $(LIGHT_OBJ): private CFLAGS += -mgeneral-regs-only \
     -fno-tree-loop-distribute-patterns -fno-stack-protector

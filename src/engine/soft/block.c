@@ -13,7 +13,6 @@
 #include "engine/soft/vm.h"
 
 #define ARENA_SIZE	((size_t)64 << 20)
-#define HASH_SIZE	65536
 /* The most that one block and its page can take. */
 #define ARENA_RESERVE	(sizeof(struct block) + sizeof(struct code_page) * 2 + \
     BLOCK_INSNS * (sizeof(struct insn) + INSN_MAXLEN) + 64)
@@ -33,7 +32,7 @@ block_cache_new(void)
 		free(bc);
 		return (NULL);
 	}
-	bc->bc_hash = calloc(HASH_SIZE, sizeof(struct block *));
+	bc->bc_hash = calloc(BLOCK_HASH, sizeof(struct block *));
 	bc->bc_pages = calloc(BLOCK_PAGES, sizeof(struct code_page *));
 	bc->bc_temp = calloc(1, sizeof(struct block) + sizeof(struct insn));
 	if (bc->bc_hash == NULL || bc->bc_pages == NULL ||
@@ -69,15 +68,6 @@ arena_take(struct block_cache *bc, size_t size)
 }
 
 /* --- modes and jumps ---------------------------------------------------------------- */
-
-static unsigned
-block_mode(const struct cpu *c)
-{
-	unsigned mode = c->c_code64 ? BLOCK_64 : c->c_code32 ? BLOCK_32 :
-	    BLOCK_16;
-
-	return (!c->c_protected || c->c_v8086 ? mode | BLOCK_REAL : mode);
-}
 
 void
 block_mode_update(struct cpu *c)
@@ -120,12 +110,6 @@ block_fetch(struct block_cache *bc, uint64_t linear)
 }
 
 /* --- forgetting -------------------------------------------------------------------------- */
-
-static unsigned
-block_hash(uint64_t gpa, unsigned mode)
-{
-	return ((unsigned)(gpa ^ gpa >> 15 ^ mode << 13) & (HASH_SIZE - 1));
-}
 
 static unsigned
 block_side(const struct block *b, uint64_t page)
@@ -246,7 +230,7 @@ block_untranslate(struct cpu *c)
 	struct block *b;
 	unsigned n;
 
-	for (n = 0; n < HASH_SIZE; n++)
+	for (n = 0; n < BLOCK_HASH; n++)
 		for (b = c->c_blocks->bc_hash[n]; b != NULL; b = b->b_hash) {
 			b->b_trans = NULL;
 			b->b_traces = NULL;
@@ -272,7 +256,7 @@ block_flush(struct cpu *c)
 				atomic_fetch_and(flags,
 				    (unsigned char)~PAGE_CODE);
 		}
-	memset(bc->bc_hash, 0, HASH_SIZE * sizeof(struct block *));
+	memset(bc->bc_hash, 0, BLOCK_HASH * sizeof(struct block *));
 	memset(bc->bc_pages, 0, BLOCK_PAGES * sizeof(struct code_page *));
 	bc->bc_used = 0;
 	c->c_block = NULL;

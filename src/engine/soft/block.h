@@ -25,6 +25,7 @@
 
 #define BLOCK_INSNS	64
 #define BLOCK_JUMPS	4096
+#define BLOCK_HASH	65536	/* buckets */
 #define BLOCK_PAGES	16384
 #define BLOCK_FETCHED	4096
 #define NO_PAGE		UINT64_MAX
@@ -165,6 +166,22 @@ block_is_code(struct block_cache *bc, uint64_t gpa, unsigned len)
 	    gpa & ~(uint64_t)4095);
 
 	return (p != NULL && (p->p_granules & block_granules(gpa, len)) != 0);
+}
+
+/* How code at CS:RIP is decoded. */
+static inline unsigned
+block_mode(const struct cpu *c)
+{
+	unsigned mode = c->c_code64 ? BLOCK_64 : c->c_code32 ? BLOCK_32 :
+	    BLOCK_16;
+
+	return (!c->c_protected || c->c_v8086 ? mode | BLOCK_REAL : mode);
+}
+
+static inline unsigned
+block_hash(uint64_t gpa, unsigned mode)
+{
+	return ((unsigned)(gpa ^ gpa >> 15 ^ mode << 13) & (BLOCK_HASH - 1));
 }
 
 #endif

@@ -50,6 +50,7 @@
 #define HELPER_X87	3
 #define HELPER_STRING	4
 #define HELPER_SYS	5
+#define HELPER_JUMP	6
 #define HELPER_X87_STORE 7	/* void (struct cpu *): c_x87_live was set */
 #define HELPER_SELF	9	/* no function: struct cpu */
 

@@ -1,6 +1,6 @@
 /*
- * The memory of translations: code cache, arena, return stacks; finding
- * translations, flushing them all (jit.h).
+ * The memory of translations: code cache, arena, return stacks; making
+ * room for translations, flushing them all (jit.h).
  *
  * 1. Translations follow each other in the code cache and in the arena in the
  *    order in which they were made. Nothing is given back but all at once.
@@ -28,7 +28,6 @@
 /* tblocks take about a quarter of what their code does */
 #define ARENA_SHIFT	1
 #define CODE_ALIGN	16u
-#define CHUNK_SHIFT	8
 /* A return stack and the guard that follows it. */
 #define RETURNS_SIZE	((size_t)256 << 10)
 #define RETURNS_GUARD	((size_t)64 << 10)
@@ -101,7 +100,7 @@ jit_code_new(struct jit *j)
 	if ((error = code_map(j)) != 0)
 		return (error);
 	j->j_arena = map_private(j->j_arena_size, PROT_READ | PROT_WRITE);
-	j->j_chunk = map_private((j->j_size >> CHUNK_SHIFT) *
+	j->j_chunk = map_private((j->j_size >> JIT_CHUNK_SHIFT) *
 	    sizeof(*j->j_chunk), PROT_READ | PROT_WRITE);
 	j->j_returns = map_private(RETURNS_GUARD + JT_CLASSES * RETURNS_AREA,
 	    PROT_NONE);
@@ -127,7 +126,7 @@ jit_code_free(struct jit *j)
 	unmap(j->j_rx, j->j_size);
 	unmap(j->j_rw, j->j_size);
 	unmap(j->j_arena, j->j_arena_size);
-	unmap(j->j_chunk, (j->j_size >> CHUNK_SHIFT) * sizeof(*j->j_chunk));
+	unmap(j->j_chunk, (j->j_size >> JIT_CHUNK_SHIFT) * sizeof(*j->j_chunk));
 	unmap(j->j_returns, RETURNS_GUARD + JT_CLASSES * RETURNS_AREA);
 }
 
@@ -234,7 +233,7 @@ void
 jit_publish(struct cpu *c, struct tblock *t)
 {
 	struct jit *j = c->c_jit;
-	uint32_t n, last = (t->t_code + t->t_size - 1) >> CHUNK_SHIFT;
+	uint32_t n, last = (t->t_code + t->t_size - 1) >> JIT_CHUNK_SHIFT;
 
 	assert((uint8_t *)t == j->j_arena + j->j_arena_used);
 	j->j_arena_used += (uint32_t)(sizeof(*t) + (t->t_count + 1u) *
@@ -243,7 +242,7 @@ jit_publish(struct cpu *c, struct tblock *t)
 	if (j->j_last != NULL)
 		j->j_last->t_later = t;
 	j->j_last = t;
-	for (n = t->t_code >> CHUNK_SHIFT; n <= last; n++)
+	for (n = t->t_code >> JIT_CHUNK_SHIFT; n <= last; n++)
 		if (j->j_chunk[n] == NULL)
 			j->j_chunk[n] = t;
 	t->t_next = t->t_block->b_trans;
@@ -251,70 +250,6 @@ jit_publish(struct cpu *c, struct tblock *t)
 	j->j_stats.js_translated++;
 	j->j_stats.js_insns += t->t_count;
 	j->j_stats.js_bytes += t->t_size;
-}
-
-struct tblock *
-jit_lookup(struct cpu *c, struct block *b, uint64_t linear)
-{
-	struct tblock *t;
-
-	for (t = b->b_trans; t != NULL; t = t->t_next)
-		if (t->t_mode == c->c_jmode && (t->t_va == NO_VA ||
-		    t->t_va == (linear & ~(uint64_t)PAGE_MASK)))
-			return (t);
-	return (NULL);
-}
-
-struct tblock *
-jit_lookup_first(struct cpu *c, struct block *b, uint64_t linear)
-{
-	struct tblock *t = jit_lookup(c, b, linear);
-
-	/* a trace comes before what it was made from */
-	while (t != NULL && (t->t_map != NULL || t->t_mode != c->c_jmode ||
-	    (t->t_va != NO_VA &&
-	    t->t_va != (linear & ~(uint64_t)PAGE_MASK))))
-		t = t->t_next;
-	return (t);
-}
-
-bool
-jit_contains(const struct cpu *c, uintptr_t rip)
-{
-	const struct jit *j = c->c_jit;
-
-	return (j != NULL && rip - (uintptr_t)CODE_RX(j, j->j_thunks) <
-	    j->j_used - j->j_thunks);
-}
-
-struct tblock *
-jit_find(struct cpu *c, uintptr_t rip, unsigned *insn)
-{
-	struct jit *j = c->c_jit;
-	uint32_t off = (uint32_t)(rip - (uintptr_t)j->j_rx);
-	struct tblock *t;
-	unsigned lo, hi, mid;
-
-	if (!jit_contains(c, rip))
-		return (NULL);
-	t = j->j_chunk[off >> CHUNK_SHIFT];
-	while (t != NULL && off >= t->t_code + t->t_size)
-		t = t->t_later;
-	if (t == NULL || off < t->t_code)
-		return (NULL);
-	if (insn != NULL) {
-		/* the last whose code starts at or before off */
-		off -= t->t_code;
-		for (lo = 0, hi = t->t_count; lo < hi;) {
-			mid = (lo + hi + 1) / 2;
-			if (t->t_off[mid] <= off)
-				lo = mid;
-			else
-				hi = mid - 1;
-		}
-		*insn = lo;
-	}
-	return (t);
 }
 
 void
@@ -327,7 +262,7 @@ jit_flush(struct cpu *c)
 	c->c_slots = 1;
 	trace_slots_flush(c);
 	j->j_slots = 0;
-	memset(j->j_chunk, 0, ((j->j_used >> CHUNK_SHIFT) + 1) *
+	memset(j->j_chunk, 0, ((j->j_used >> JIT_CHUNK_SHIFT) + 1) *
 	    sizeof(*j->j_chunk));
 	j->j_last = NULL;
 	j->j_used = j->j_thunks;

@@ -132,13 +132,6 @@ thunk_poll:
 	movl	$EXIT_POLL, %eax
 	jmp	leave
 
-thunk_miss:
-	popq	RETURN
-	SPILL_CALLER
-	movq	%r11, %gs:C_RIP
-	movl	$EXIT_MISS, %eax
-	jmp	leave
-
 thunk_return:
 	SPILL_CALLER
 	movq	%r11, %gs:C_RIP
@@ -238,6 +231,32 @@ slow_fails:
 	testb	%al, %al
 	jz	leave_stored
 	jmp	resume
+
+/*
+ * uint8_t *helper(struct cpu *, uint64_t target, uintptr_t return address).
+ * Goes on where it says; NULL: leaves.
+ */
+	.balign	32
+thunk_miss:
+	popq	RETURN
+	SPILL_CALLER
+	TO_C
+	movq	%r11, %gs:C_RIP
+	movq	HELPER(HELPER_SELF), %rdi
+	movq	%r11, %rsi
+	movq	RETURN, %rdx
+	call	*HELPER(HELPER_JUMP)
+	testq	%rax, %rax
+	jz	1f
+	movq	%rax, RETURN
+	FROM_C
+	RELOAD_CALLER
+	movq	%gs:C_RIP, %r11
+	ret
+1:	movq	$EXIT_MISS, %gs:C_EXIT
+	SPILL_CALLEE
+	FPU_STORE
+	jmp	leave_stored
 
 /* bool helper(struct cpu *, const struct insn *). False: the interpreter does
  * what is left of the instruction. */

@@ -121,6 +121,7 @@ jit_new(struct cpu *c, const struct jit_options *jo)
 	c->c_helper[HELPER_FILL] = jit_fill;
 	c->c_helper[HELPER_INTERP] = jit_interp;
 	c->c_helper[HELPER_SLOW] = jit_slow;
+	c->c_helper[HELPER_JUMP] = jit_jump;
 	c->c_helper[HELPER_STRING] = jit_string;
 	c->c_helper[HELPER_X87_STORE] = fpu_x87_store;
 	c->c_helper[HELPER_SELF] = c;

@@ -152,6 +152,7 @@ enum { LINK_BODY, LINK_POLL };
 #define LINK_STUB_SIZE	9		/* call LINK; .long link */
 
 #define NO_VA		UINT64_MAX
+#define JIT_CHUNK_SHIFT	8		/* of j_chunk */
 
 /* One translation. Allocated from the translator's arena; dies with
  * jit_flush(). Sorted by t_code: allocation is in ascending order. */
@@ -338,6 +339,12 @@ struct tblock *jit_lookup_first(struct cpu *, struct block *b,
 /* The translation that contains a host address and which of its instructions
  * it belongs to (cold stubs too); NULL: none (code.c). */
 struct tblock *jit_find(struct cpu *, uintptr_t rip, unsigned *insn);
+/*
+ * A branch to linear missed in the jump cache; back is the return address of
+ * its call of MISS. The host address where it goes on: the target, or the
+ * branch once more. NULL: left_miss() is asked.
+ */
+uint8_t	*jit_jump(struct cpu *, uint64_t linear, uintptr_t back);
 /* Linear address of instruction k of t, as c_rip wants it. */
 uint64_t jit_rip(const struct cpu *, const struct tblock *, unsigned k);
 

@@ -1,0 +1,129 @@
+/*
+ * Finding translations: of a block, of a host address, and of where a branch
+ * goes that is not in the jump cache.
+ *
+ * Light (jit.h). The VCPU's thread; jit_contains() in signal context as well.
+ */
+#include <stddef.h>
+
+#include "engine/soft/block.h"
+#include "engine/soft/cpu.h"
+#include "engine/soft/handlers.h"
+#include "engine/soft/jit/jit.h"
+#include "engine/soft/mmu.h"
+
+struct tblock *
+jit_lookup(struct cpu *c, struct block *b, uint64_t linear)
+{
+	struct tblock *t;
+
+	for (t = b->b_trans; t != NULL; t = t->t_next)
+		if (t->t_mode == c->c_jmode && (t->t_va == NO_VA ||
+		    t->t_va == (linear & ~(uint64_t)PAGE_MASK)))
+			return (t);
+	return (NULL);
+}
+
+struct tblock *
+jit_lookup_first(struct cpu *c, struct block *b, uint64_t linear)
+{
+	struct tblock *t = jit_lookup(c, b, linear);
+
+	/* a trace comes before what it was made from */
+	while (t != NULL && (t->t_map != NULL || t->t_mode != c->c_jmode ||
+	    (t->t_va != NO_VA &&
+	    t->t_va != (linear & ~(uint64_t)PAGE_MASK))))
+		t = t->t_next;
+	return (t);
+}
+
+bool
+jit_contains(const struct cpu *c, uintptr_t rip)
+{
+	const struct jit *j = c->c_jit;
+
+	return (j != NULL && rip - (uintptr_t)CODE_RX(j, j->j_thunks) <
+	    j->j_used - j->j_thunks);
+}
+
+struct tblock *
+jit_find(struct cpu *c, uintptr_t rip, unsigned *insn)
+{
+	struct jit *j = c->c_jit;
+	uint32_t off = (uint32_t)(rip - (uintptr_t)j->j_rx);
+	struct tblock *t;
+	unsigned lo, hi, mid;
+
+	if (!jit_contains(c, rip))
+		return (NULL);
+	t = j->j_chunk[off >> JIT_CHUNK_SHIFT];
+	while (t != NULL && off >= t->t_code + t->t_size)
+		t = t->t_later;
+	if (t == NULL || off < t->t_code)
+		return (NULL);
+	if (insn != NULL) {
+		/* the last whose code starts at or before off */
+		off -= t->t_code;
+		for (lo = 0, hi = t->t_count; lo < hi;) {
+			mid = (lo + hi + 1) / 2;
+			if (t->t_off[mid] <= off)
+				lo = mid;
+			else
+				hi = mid - 1;
+		}
+		*insn = lo;
+	}
+	return (t);
+}
+
+/* The live block at linear, if that takes no walk and no check. */
+static struct block *
+block_at(struct cpu *c, uint64_t linear)
+{
+	struct block_cache *bc = c->c_blocks;
+	const struct block_jump *bj = block_jump_slot(bc, linear);
+	const struct tlb_entry *e = tlb_slot(c->c_tlb, linear);
+	unsigned mode = block_mode(c);
+	struct block *b;
+	uint64_t gpa;
+
+	if (bj->bj_linear == linear && bj->bj_key == bc->bc_key)
+		return (bj->bj_block->b_epoch == bc->bc_epoch ?
+		    bj->bj_block : NULL);
+	if (e->te_exec != tlb_tag(c, linear, 1))
+		return (NULL);
+	gpa = e->te_gpa | (linear & PAGE_MASK);
+	for (b = bc->bc_hash[block_hash(gpa, mode)]; b != NULL; b = b->b_hash)
+		if (b->b_gpa == gpa && b->b_mode == mode &&
+		    b->b_gpa2 == NO_PAGE && b->b_epoch == bc->bc_epoch)
+			return (b);
+	return (NULL);
+}
+
+uint8_t *
+jit_jump(struct cpu *c, uint64_t linear, uintptr_t back)
+{
+	struct jit *j = c->c_jit;
+	const struct tlb_entry *e = tlb_slot(c->c_tlb, linear);
+	struct tblock *t, *from;
+	const struct insn *i;
+	struct block *b;
+	unsigned k;
+
+	if (j->j_opt.jo_nochain || (b = block_at(c, linear)) == NULL ||
+	    (t = jit_lookup(c, b, linear)) == NULL)
+		return (NULL);
+	/* a call has not begun: it probes again */
+	if ((from = jit_find(c, back, NULL)) == NULL || from->t_map != NULL)
+		return (NULL);
+	jc_set(c, linear, t, e->te_page == (linear & ~(uint64_t)PAGE_MASK) &&
+	    e->te_global != 0 && e->te_global == c->c_mmu->m_global);
+	j->j_stats.js_jc_miss++;
+	k = *(const uint8_t *)back;
+	if (k < from->t_count) {
+		i = &from->t_block->b_insn[k];
+		if (i->i_exec == insn_call_rel || i->i_exec == insn_call_rm)
+			return (CODE_RX(j, from->t_code + from->t_off[k]));
+	}
+	return (CODE_RX(j, t->t_code));
+}
