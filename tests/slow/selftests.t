@@ -23,12 +23,6 @@ names=()
 for file in "$VMM_GUEST"/selftests/*_32 "$VMM_GUEST"/selftests/*_64; do
 	names+=("${file##*/}")
 done
-# shellcheck disable=SC2034 # of run
-limit=1200
-run run -m 512M -b "$VMM_GUEST/vmlinuz" \
-    --initrd "$VMM_GUEST/selftests-initrd.img" --net none \
-    --append "console=ttyS0 quiet vmm.run=/selftests/run tests=*_32,*_64"
-is "$status" 0 "the guest ran ${#names[@]} tests"
 
 # host NAME: does it pass on the host, or cannot be asked there?
 host() {
@@ -39,17 +33,29 @@ host() {
 	timeout -s KILL 120 "$VMM_GUEST/selftests/$1" </dev/null >"$work/host" 2>&1
 }
 
-for name in "${names[@]}"; do
-	got=$(sed -n "s/^== $name //p" <<<"$out")
-	reason=${not_on_host[${name%_*}]-}
-	if [ "$got" = 0 ]; then
-		ok 0 "$name"
-	elif [ -z "$reason" ] && ! host "$name"; then
-		skip "$name" "fails on the host too; guest: ${got:-no end}"
-	else
-		ok 1 "$name"
-		diag "status: ${got:-none}" "$(sed "/^== $name /,\$d" \
-		    <<<"$out" | tac | sed '/^== /,$d' | tac | tail -n 40)"
-	fi
+# What the guest said, by each half of the engine, and every block translated at
+# once by the second.
+for engine in soft,interp soft,jit,hot=1; do
+	# shellcheck disable=SC2034 # of run
+	limit=1200
+	run run -m 512M -b "$VMM_GUEST/vmlinuz" --engine "$engine" \
+	    --initrd "$VMM_GUEST/selftests-initrd.img" --net none --append \
+	    "console=ttyS0 quiet vmm.run=/selftests/run tests=*_32,*_64"
+	is "$status" 0 "the guest ran ${#names[@]} tests, --engine $engine"
+
+	for name in "${names[@]}"; do
+		got=$(sed -n "s/^== $name //p" <<<"$out")
+		reason=${not_on_host[${name%_*}]-}
+		if [ "$got" = 0 ]; then
+			ok 0 "$name"
+		elif [ -z "$reason" ] && ! host "$name"; then
+			skip "$name" "fails on the host too; guest: ${got:-no end}"
+		else
+			ok 1 "$name, --engine $engine"
+			diag "status: ${got:-none}" "$(sed "/^== $name /,\$d" \
+			    <<<"$out" | tac | sed '/^== /,$d' | tac |
+			    tail -n 40)"
+		fi
+	done
 done
 done_testing
