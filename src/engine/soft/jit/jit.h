@@ -356,6 +356,7 @@ void	jit_link(struct cpu *, struct jit_link *, struct tblock *t);
 void	jit_unlink(struct cpu *, struct jit_link *);
 void	jit_unlink_incoming(struct cpu *, struct tblock *);
 void	jit_unlink_cross(struct cpu *);		/* every l_cross link */
+void	jit_unlink_page(struct cpu *, uint64_t page);	/* those to this page */
 /* MISS at instruction k of t, with the guest's state in c: sets c_rip to target
  * and says true; or puts back what the branch had done and says false: the
  * interpreter is to execute it. */

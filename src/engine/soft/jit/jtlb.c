@@ -278,10 +278,8 @@ jtlb_forget(struct cpu *c, uint64_t linear)
 	if (page_marked(j->log[0].l_pages, page) ||
 	    page_marked(j->log[1].l_pages, page))
 		jumps_forget(c, page - INSN_MAXLEN + 1, page + PAGE_SIZE);
-	if (page_marked(j->linked, page)) {
-		jit_unlink_cross(c);
-		clear(j->linked, JC_FILTER / 64);
-	}
+	if (page_marked(j->linked, page))
+		jit_unlink_page(c, page);
 	jit_returns_reset(c);
 }
 

@@ -132,6 +132,19 @@ jit_unlink_cross(struct cpu *c)
 		jit_unlink(c, j->j_cross);
 }
 
+void
+jit_unlink_page(struct cpu *c, uint64_t page)
+{
+	struct jit_link *l, *next;
+
+	for (l = c->c_jit->j_cross; l != NULL; l = next) {
+		next = l->l_xnext;
+		/* one that straddles pages is not linked to */
+		if (l->l_to->t_va == page)
+			jit_unlink(c, l);
+	}
+}
+
 /*
  * jit_miss:
  *	a branch's target is not in the jump cache. A call has not begun yet: it
