@@ -1,15 +1,15 @@
 /*
  * The clock: gets VCPUs out of the guest when their time has come.
  *
- * 1. While a VCPU is in the guest, it is kicked every TICK_NS to look for
- *    signals, and when its local APIC's timer is due.
+ * 1. While a VCPU is in the guest, it is kicked when its local APIC's timer is
+ *    due, and every TICK_NS to look for signals, if its RUN looks for any.
  * 2. clock_next is when the timer will fire, or LOOP_NEVER. It is written
  *    under the lock; whoever needs an earlier time than it says sets the
  *    timer. So a VCPU that enters and leaves the guest pays for one look at
  *    it, and an idle host has no ticks.
  * 3. The handler first says that nothing is planned and then looks at the
  *    VCPUs, while a VCPU first says that it is in the guest and then looks at
- *    clock_next: one of them sees the other.
+ *    clock_next (clock_enter): one of them sees the other.
  *
  * clock_need(), clock_enter(): any thread. clock_fire(): the server's thread.
  */
@@ -39,9 +39,10 @@ clock_need(uint64_t when)
 }
 
 void
-clock_enter(void)
+clock_enter(uint64_t deadline, bool tick)
 {
-	if (atomic_load(&clock_next) == LOOP_NEVER)
+	clock_need(deadline);
+	if (tick && atomic_load(&clock_next) == LOOP_NEVER)
 		clock_need(loop_now() + TICK_NS);
 }
 
@@ -89,8 +90,9 @@ clock_fire(void *arg)
 		tick = now + TICK_NS;
 		atomic_store(&clock_tick, tick);
 	}
-	if (vm_tick(now, check, &next))
-		clock_need(next < tick ? next : tick);
+	if (vm_tick(now, check, &next) && next > tick)
+		next = tick;
+	clock_need(next);
 }
 
 struct loop_timer *

@@ -202,6 +202,7 @@ vmm_ioctl(int fd, unsigned long code, void *params)
 		return (-1);
 	}
 	ca.ca_fd = fd;
+	ca.ca_trusted = trusted;
 	if (trusted) {
 		sigfillset(&ca.ca_mask);
 		error = command_do(&commands[i], &ca, params);

@@ -60,6 +60,7 @@ int	engine_pick(const char *spec, const struct engine_row **row,
 struct call {
 	int		ca_fd;
 	sigset_t	ca_mask;	/* signals that the caller blocks */
+	bool		ca_trusted;	/* it said so, none matters to it */
 };
 
 /* True when a signal that the caller does not block is pending. */
@@ -115,6 +116,7 @@ struct vcpu {
 	/* what other threads want of a running VCPU */
 	atomic_bool	 v_kick;	/* [a] VMM_IOC_KICK */
 	atomic_bool	 v_check;	/* [a] the tick: look for signals */
+	atomic_bool	 v_looks;	/* [a] this RUN does */
 	atomic_bool	 v_intr;	/* [a] VMM_IOC_INTR */
 	atomic_bool	 v_told;	/* [a] the client knows of INTR and that
 					   the guest would take it */
@@ -208,8 +210,8 @@ int	vm_terminate(uint32_t id);
 int	vm_describe(uint32_t id, struct vm_info_result *);
 /*
  * The clock's tick, at now: kicks the VCPUs whose deadline has come and, if
- * check says so, all that are in the guest, to look for signals. True if a VCPU
- * is in the guest; *next is the earliest deadline.
+ * check says so, those that are to look for signals. True if there are such;
+ * *next is the earliest deadline.
  */
 bool	vm_tick(uint64_t now, bool check, uint64_t *next);
 
@@ -275,8 +277,9 @@ void	clock_init(void);
  * its place. NULL without memory. clock_stop(NULL) does nothing. */
 struct loop_timer *clock_start(struct loop *);
 void	clock_stop(struct loop_timer *);
-/* A VCPU enters the guest, or must leave it by when_ns. Cheap. */
-void	clock_enter(void);
+/* A VCPU enters the guest; it must leave it at its deadline, and with tick now
+ * and then. Or must leave it by when_ns. Cheap. */
+void	clock_enter(uint64_t deadline, bool tick);
 void	clock_need(uint64_t when_ns);
 
 #endif

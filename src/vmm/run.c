@@ -220,7 +220,7 @@ run_sleep(struct run *r, uint64_t when)
 	struct timespec ts, *timeout = NULL;
 	uint64_t now, count;
 
-	if (r->r_sigfd == -1)
+	if (r->r_sigfd == -1 && atomic_load(&v->v_looks))
 		r->r_sigfd = call_signalfd(r->r_call);
 	pfd[0] = (struct pollfd){ .fd = v->v_wakefd, .events = POLLIN };
 	pfd[1] = (struct pollfd){ .fd = r->r_sigfd, .events = POLLIN };
@@ -361,7 +361,7 @@ run_pass(struct run *r)
 	v->v_answered = false;
 
 	atomic_store(&v->v_entered, true);
-	clock_enter();
+	clock_enter(atomic_load(&v->v_deadline), atomic_load(&v->v_looks));
 	error = r->r_vm->vm_ops->eo_run(v->v_engine, er);
 	atomic_store(&v->v_entered, false);
 	if (error != 0)
@@ -507,6 +507,7 @@ cmd_run(struct call *ca, void *arg)
 	pthread_mutex_unlock(&v->v_lock);
 	if (error == 0) {
 		vcpu_take(v);
+		atomic_store(&v->v_looks, !ca->ca_trusted);
 		error = run_vcpu(ca, v, vrp);
 		/* Stopped before it is given away: RESETCPU may wait for it. */
 		pthread_mutex_lock(&v->v_lock);

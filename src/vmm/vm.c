@@ -429,7 +429,7 @@ vm_tick(uint64_t now, bool check, uint64_t *next)
 	struct vm *vm;
 	struct vcpu *v;
 	uint64_t deadline;
-	bool entered = false;
+	bool looks = false, kick;
 	unsigned i;
 
 	*next = LOOP_NEVER;
@@ -439,15 +439,19 @@ vm_tick(uint64_t now, bool check, uint64_t *next)
 			v = &vm->vm_vcpu[i];
 			if (!atomic_load(&v->v_entered))
 				continue;
-			entered = true;
 			deadline = atomic_load(&v->v_deadline);
-			if (check)
-				atomic_store(&v->v_check, true);
-			if (check || deadline <= now)
+			kick = deadline <= now;
+			if (atomic_load(&v->v_looks)) {
+				looks = true;
+				if (check)
+					atomic_store(&v->v_check, true);
+				kick |= check;
+			}
+			if (kick)
 				vm->vm_ops->eo_kick(v->v_engine);
 			if (deadline > now && deadline < *next)
 				*next = deadline;
 		}
 	pthread_mutex_unlock(&list_lock);
-	return (entered);
+	return (looks);
 }
