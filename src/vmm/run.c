@@ -353,9 +353,11 @@ run_pass(struct run *r)
 			return (error);
 		if (v->v_sipi)
 			return (AGAIN);
-		vcpu_deadline(v);
 	}
 	run_interrupts(r);
+	/* After a timer that is due has fired: its next time counts. */
+	if (r->r_lapic != NULL)
+		vcpu_deadline(v);
 	er->er_complete = v->v_answered;
 	er->er_data = v->v_answer;
 	v->v_answered = false;
