@@ -30,6 +30,10 @@
 #define W(n)		"0x10357000+" #n
 #define DONE		"out %al, $0xe0\nhlt\n"
 #define PAGE(name, n)	".org " #name " + 0x1000 * " #n ", 0x90\n"
+/* Two pages that are not neighbours in memory, A(0xfff) the first one's last
+ * byte. */
+#define ACROSS		0x10a00000u
+#define A(n)		"0x10a00000+" #n
 /* Something that only the interpreter does. */
 #define BY_C		"push %rax\npush %rbx\npush %rcx\npush %rdx\n"	\
 	"xor %eax, %eax\ncpuid\npop %rdx\npop %rcx\npop %rbx\npop %rax\n"
@@ -65,8 +69,10 @@ SEQUENCE(xm, UNMASK_X(0x1d80) "xorps %xmm1, %xmm1\nmov $1, %eax\n"
 SEQUENCE(xm_memory, UNMASK_X(0x1d80) "movq $0, " W(0x300) "\nmov $3, %r9d\n"
     "cvtsi2sd %r9, %xmm5\ncmp %eax, %ebx\ndivsd " W(0x300) ", %xmm5\n" DONE);
 SEQUENCE(xm_avx, UNMASK_X(0x1d80) "vxorps %ymm1, %ymm1, %ymm1\n"
-    "vpcmpeqd %ymm2, %ymm2, %ymm2\nvcvtdq2ps %ymm2, %ymm2\nvdivps %ymm1, %ymm2, %ymm3\n" DONE);
-SEQUENCE(mxcsr, STACK UNMASK_X(0x7f80) "cvtsd2ss %xmm1, %xmm2\ncvtsd2si %xmm3, %r10\n"
+    "vpcmpeqd %ymm2, %ymm2, %ymm2\nvcvtdq2ps %ymm2, %ymm2\n"
+    "vdivps %ymm1, %ymm2, %ymm3\n" DONE);
+SEQUENCE(mxcsr, STACK UNMASK_X(0x7f80) "cvtsd2ss %xmm1, %xmm2\n"
+    "cvtsd2si %xmm3, %r10\n"
     BY_C "sqrtpd %xmm4, %xmm4\nstmxcsr " W(0x300) "\nstmxcsr " W(0x304) "\n"
     UNMASK_X(0xffc0) "addps %xmm1, %xmm2\nvstmxcsr " W(0x308) "\n" BY_C
     "vldmxcsr " W(0x300) "\ndivps %xmm1, %xmm2\n" DONE);
@@ -111,6 +117,22 @@ SEQUENCE(general, "pextrd $1, %xmm1, %r9d\npextrq $1, %xmm1, %r10\n"
     "movq %xmm9, %rsp\nmovd %esp, %xmm10\nvptest %ymm1, %ymm2\nsbb %rsi, %rsi\n"
     "ucomisd " W(0x1010) ", %xmm1\nsetp %dil\nvmovd %ecx, %xmm11\n" DONE);
 
+/* Operands across the end of a page. */
+#define CROSS(place)							\
+	"movups %xmm1, " place(0xff3) "\nmovq %rax, " place(0xffd) "\n" \
+	"vmovups %ymm2, " place(0x1003) "\nadd %rax, " place(0xff9) "\n" \
+	"movzwl " place(0xfff) ", %ecx\nmov " place(0xffe) ", %r9d\n"	\
+	"mov " place(0xffb) ", %r10\nmovups " place(0xff1) ", %xmm3\n"	\
+	"vmovdqu " place(0xfe1) ", %ymm4\nvpaddd " place(0xff7) ", %ymm4, %ymm5\n" \
+	"fldt " place(0xff8) "\nfstpt " place(0xff7) "\n"		\
+	"lock xadd %ebx, " place(0xffd) "\nxchg %rdx, " place(0xffc) "\n" \
+	"vmovups %ymm5, " place(0xfff) "\nmovbe " place(0xff9) ", %r11\n" \
+	"cmpxchg %rsi, " place(0xffa) "\npaddb " place(0x1000) ", %xmm3\n"
+SEQUENCE(across, CROSS(W) CROSS(A) DONE);
+SEQUENCE(across_aligned, "stc\nmovups " A(0xff8) ", %xmm1\nsbb %eax, %eax\n"
+    "paddb " A(0xff8) ", %xmm1\n" DONE);
+SEQUENCE(across_aligned_store, "movaps %xmm1, " W(0xff8) "\n" DONE);
+
 static const struct sequence {
 	const char	*s_name;
 	const uint8_t	*s_code, *s_end;
@@ -127,7 +149,9 @@ static const struct sequence {
 	S(zero_all, VECTOR_NONE),
 	{ "zero_compat", zero_compat, zero_compat_end, VECTOR_NONE, true },
 	S(x87_live, VECTOR_NONE), S(mmx, VECTOR_NONE),
-	S(strings, VECTOR_NONE), S(general, VECTOR_NONE),
+	S(across, VECTOR_NONE), S(across_aligned, VECTOR_GP),
+	S(across_aligned_store, VECTOR_GP), S(strings, VECTOR_NONE),
+	S(general, VECTOR_NONE),
 };
 
 static struct side side[2];
@@ -163,6 +187,9 @@ run(const struct sequence *s, struct rng *r)
 
 	for (k = 0; k < 2; k++) {
 		side_reset(&side[k]);
+		side_map(&side[k], ACROSS, FREE_GPA, PTE_P | PTE_W | PTE_U);
+		side_map(&side[k], ACROSS + 0x1000, FREE_GPA + 0x2000,
+		    PTE_P | PTE_W | PTE_U);
 		side_put(&side[k], CODE_GPA, s->s_code,
 		    (size_t)(s->s_end - s->s_code));
 	}
@@ -178,12 +205,12 @@ run(const struct sequence *s, struct rng *r)
 		if (out[0].os_vector == s->s_vector &&
 		    memcmp(out[0].os_xstate, out[1].os_xstate, XSTATE) == 0 &&
 		    side_same(&in, &out[0], &out[1], false) &&
-		    side_same_memory(&side[0], &side[1], false, false))
+		    side_same_memory(&side[0], &side[1], true, false))
 			continue;
 		printf("# %s, %s, run %u: ends by %u\n", s->s_name,
 		    side[1].sd_name, n, out[0].os_vector);
 		side_same(&in, &out[0], &out[1], true);
-		side_same_memory(&side[0], &side[1], false, true);
+		side_same_memory(&side[0], &side[1], true, true);
 		fail();
 	}
 }

@@ -321,6 +321,11 @@ struct cpu {
 	const struct block *c_block;	/* executing now */
 	atomic_bool	 c_sampling;	/* it runs: jit/sample.c may ask */
 	uint64_t	 c_insn_count;	/* executed since reset, for --stats */
+
+	/* an operand across the end of a page, which is in the middle
+	 * (jit/fill.c) */
+#define ACROSS_MAX	32u
+	_Alignas(64) uint8_t c_across[2 * ACROSS_MAX];
 };
 
 /* --- leaving an instruction (exception.c, run.c); none returns ------------- */

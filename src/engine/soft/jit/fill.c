@@ -155,3 +155,52 @@ jit_fill(struct cpu *c, uint64_t linear, unsigned what)
 		c->c_jit->j_stats.js_fill_read++;
 	return (host);
 }
+
+/*
+ * An operand across the end of a page. Where both pages are neighbours in the
+ * host's memory as well it is in place. Else what is only read is put together
+ * in c_across, with the alignment that it has: instructions that want one have
+ * to find that missing. Nothing is atomic here: locked instructions are the
+ * interpreter's.
+ */
+static uint8_t *
+fill_across(struct cpu *c, uint64_t linear, unsigned size, unsigned access)
+{
+	unsigned first = PAGE_SIZE - (unsigned)(linear & PAGE_MASK), n;
+	const uint8_t *end;
+	uint8_t *low, *high;
+	uint64_t q;
+
+	if (access == (ENGINE_READ | ENGINE_WRITE) || size > ACROSS_MAX ||
+	    (!c->c_code64 && (uint32_t)linear > UINT32_MAX - size))
+		return (NULL);
+	low = jit_fill(c, linear, first | access << 8);
+	if (low == NULL)
+		return (NULL);
+	high = jit_fill(c, linear + first, (size - first) | access << 8);
+	if (high == NULL)
+		return (NULL);
+	end = low + first;
+	if (high == end)
+		return (low);
+	if (access != ENGINE_READ)
+		return (NULL);
+	/* more than is asked for, but still in both pages */
+	for (n = 0; n < ACROSS_MAX; n += sizeof(q)) {
+		__builtin_memcpy(&q, end - ACROSS_MAX + n, sizeof(q));
+		__builtin_memcpy(c->c_across + n, &q, sizeof(q));
+		__builtin_memcpy(&q, high + n, sizeof(q));
+		__builtin_memcpy(c->c_across + ACROSS_MAX + n, &q, sizeof(q));
+	}
+	return (c->c_across + ACROSS_MAX - first);
+}
+
+uint8_t *
+jit_fill_operand(struct cpu *c, uint64_t linear, unsigned what)
+{
+	unsigned size = what & 0xff;
+
+	if (__builtin_expect((linear & PAGE_MASK) + size > PAGE_SIZE, 0))
+		return (fill_across(c, linear, size, what >> 8));
+	return (jit_fill(c, linear, what));
+}

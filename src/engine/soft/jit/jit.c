@@ -118,7 +118,7 @@ jit_new(struct cpu *c, const struct jit_options *jo)
 	}
 	c->c_masks[0] = ~(uint64_t)PAGE_MASK;
 	c->c_masks[1] = PAGE_MASK;
-	c->c_helper[HELPER_FILL] = jit_fill;
+	c->c_helper[HELPER_FILL] = jit_fill_operand;
 	c->c_helper[HELPER_INTERP] = jit_interp;
 	c->c_helper[HELPER_SLOW] = jit_slow;
 	c->c_helper[HELPER_JUMP] = jit_jump;

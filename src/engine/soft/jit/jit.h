@@ -299,11 +299,14 @@ void	jtlb_flush(struct cpu *, bool global);
 void	jc_set(struct cpu *, uint64_t linear, const struct tblock *,
 	    bool global);
 /*
- * For the SLOW thunk: the host's address of [linear, linear + size) after all
+ * For thunks: the host's address of [linear, linear + size) in a page after all
  * checks of the access (what is size | ENGINE_* << 8), with the tables filled;
  * NULL when the interpreter has to do it. Raises nothing. Light (fill.c).
  */
 uint8_t	*jit_fill(struct cpu *, uint64_t linear, unsigned what);
+/* The same for one access by an instruction, for the SLOW thunk: also across the
+ * end of a page, where it may be a copy. */
+uint8_t	*jit_fill_operand(struct cpu *, uint64_t linear, unsigned what);
 /* For the STRING thunk (string.c). */
 bool	jit_string(struct cpu *, const struct insn *);
 /* No entry leads to t any more. */
