@@ -86,7 +86,9 @@ $(B)/obj/%.c.o: %.c | deps-ok
 # and call nothing else.
 LIGHT	  := src/engine/soft/tlb.c src/engine/soft/jit/jtlb.c \
     src/engine/soft/jit/fill.c src/engine/soft/jit/find.c \
-    src/engine/soft/jit/string.c
+    src/engine/soft/jit/string.c src/engine/soft/jit/sys.c \
+    src/engine/soft/jit/code.c src/engine/soft/mmu.c \
+    src/engine/soft/block.c
 LIGHT_OBJ := $(LIGHT:%=$(B)/obj/%.o)
 $(LIGHT_OBJ): private CFLAGS += -mgeneral-regs-only \
     -fno-tree-loop-distribute-patterns -fno-stack-protector

@@ -51,11 +51,13 @@ static const struct opcode grp7_xsetbv[4] = {
 };
 static const struct opcode grp7_clac[4] = {
 	[PFX_NONE] = { N("clac"), X(insn_clac), .o_feature = FEAT_SMAP,
-	    RULES(M | O_END) },
+	    RULES(M | O_END),
+	    T(tr_sys) },
 };
 static const struct opcode grp7_stac[4] = {
 	[PFX_NONE] = { N("stac"), X(insn_stac), .o_feature = FEAT_SMAP,
-	    RULES(M | O_END) },
+	    RULES(M | O_END),
+	    T(tr_sys) },
 };
 static const struct opcode grp7_reg1[8] = {
 	[2] = BY(PREFIX, grp7_clac), [3] = BY(PREFIX, grp7_stac),
@@ -64,7 +66,8 @@ static const struct opcode grp7_reg2[8] = {
 	[0] = BY(PREFIX, grp7_xgetbv), [1] = BY(PREFIX, grp7_xsetbv),
 };
 static const struct opcode grp7_reg7[8] = {
-	[0] = { N("swapgs"), X(insn_swapgs), RULES(M | O_ONLY64) },
+	[0] = { N("swapgs"), X(insn_swapgs), RULES(M | O_ONLY64),
+	    T(tr_sys) },
 	[1] = { N("rdtscp"), X(insn_rdtscp), .o_feature = FEAT_RDTSCP,
 	    RULES(M) },
 };
@@ -264,10 +267,12 @@ const struct opcode optab_0f[256] = {
 	[0x03] = { N("lsl"), X(insn_lsl), RULES(M | O_PROT),
 	    FLAGS(ALL, ZF, 0) },
 	[0x05] = { N("syscall"), X(insn_syscall), .o_feature = FEAT_SYSCALL,
-	    RULES(O_END), FLAGS(ALL, ALL, 0) },
+	    RULES(O_END), FLAGS(ALL, ALL, 0),
+	    T(tr_sys) },
 	[0x06] = { N("clts"), X(insn_clts), RULES(O_END) },
 	[0x07] = { N("sysret"), X(insn_sysret), .o_feature = FEAT_SYSCALL,
-	    RULES(O_END), FLAGS(0, ALL, 0) },
+	    RULES(O_END), FLAGS(0, ALL, 0),
+	    T(tr_sys) },
 	[0x08] = { N("invd"), X(insn_wbinvd) },
 	[0x09] = { N("wbinvd"), X(insn_wbinvd) },
 	[0x0b] = { N("ud2"), X(insn_ud) },
@@ -276,7 +281,8 @@ const struct opcode optab_0f[256] = {
 	NOP(0x18), NOP(0x19), NOP(0x1a), NOP(0x1b),
 	NOP(0x1c), NOP(0x1d), NOP(0x1e), NOP(0x1f),
 	[0x20] = { N("mov"), X(insn_mov_r_cr), .o_size = OS_MODE,
-	    RULES(CRDR) },
+	    RULES(CRDR),
+	    T(tr_sys) },
 	[0x21] = { N("mov"), X(insn_mov_r_dr), .o_size = OS_MODE,
 	    RULES(CRDR) },
 	[0x22] = { N("mov"), X(insn_mov_cr_r), .o_size = OS_MODE,
@@ -284,7 +290,8 @@ const struct opcode optab_0f[256] = {
 	[0x23] = { N("mov"), X(insn_mov_dr_r), .o_size = OS_MODE,
 	    RULES(CRDR | O_END) },
 	[0x30] = { N("wrmsr"), X(insn_wrmsr), RULES(O_END) },
-	[0x31] = { N("rdtsc"), X(insn_rdtsc) },
+	[0x31] = { N("rdtsc"), X(insn_rdtsc),
+	    T(tr_sys) },
 	[0x32] = { N("rdmsr"), X(insn_rdmsr) },
 	[0x33] = { N("rdpmc"), X(insn_rdpmc) },
 	[0x34] = { N("sysenter"), X(insn_sysenter), .o_feature = FEAT_SEP,

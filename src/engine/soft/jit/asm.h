@@ -61,6 +61,13 @@
 #define EXIT_MISS	3	/* of MISS's; c_rip is the target */
 #define EXIT_RETURN	4	/* c_rip is the target: the stack was empty */
 #define EXIT_FAULT	5	/* address of the host instruction */
+#define EXIT_SYS	6	/* c_rip is where to go on */
+
+/* What jit_sys() says: the interpreter has to do it; goes on at c_exit[1], T1
+ * being c_rip; leaves, c_rip is where to go on. */
+#define SYS_INTERPRET	0
+#define SYS_GO		1
+#define SYS_LEAVE	2
 
 /*
  * Thunks (enter.S), at the start of the code cache; number of an entry. All
@@ -79,6 +86,8 @@
  *	  Leaves, or goes to the target. k: the branch, which jit_miss() looks at
  *	  (it may have to fault), or the number of instructions: no branch.
  * X87	  Loads the x87 state; everything else is kept.
+ * SYS	  In hot code: T1 is an instruction of sys.c, T0 the linear address
+ *	  behind it. Executes it; does not come back.
  * STRING In hot code: T1 points to the struct insn. Executes it.
  */
 #define THUNK_SLOW	0

@@ -177,8 +177,6 @@ leave_stored:
 
 thunk_interp:
 	HEAVY	HELPER_INTERP
-thunk_sys:
-	HEAVY	HELPER_SYS
 
 	.balign	32
 resume:
@@ -281,6 +279,27 @@ string_fails:
 	testb	%al, %al
 	jz	leave_stored
 	jmp	resume
+
+/* unsigned helper(struct cpu *, unsigned which, uint64_t next): SYS_*. */
+	.balign	32
+thunk_sys:
+	popq	RETURN
+	SPILL_CALLER
+	SPILL_CALLEE
+	TO_C
+	movl	%r11d, %esi
+	movq	%rcx, %rdx
+	LIGHT	HELPER_SYS, LIGHT_STRING
+	cmpl	$SYS_GO, %eax
+	jb	string_fails
+	ja	1f
+	FROM_C
+	RELOAD_CALLER
+	movq	%gs:C_RIP, %r11
+	ret
+1:	movq	$EXIT_SYS, %gs:C_EXIT
+	FPU_STORE
+	jmp	leave_stored
 
 thunk_light:
 	movq	%gs:C_CSTACK, %rsp

@@ -123,6 +123,7 @@ jit_new(struct cpu *c, const struct jit_options *jo)
 	c->c_helper[HELPER_SLOW] = jit_slow;
 	c->c_helper[HELPER_JUMP] = jit_jump;
 	c->c_helper[HELPER_STRING] = jit_string;
+	c->c_helper[HELPER_SYS] = jit_sys;
 	c->c_helper[HELPER_X87_STORE] = fpu_x87_store;
 	c->c_helper[HELPER_SELF] = c;
 	fpu_new(c);
@@ -189,6 +190,10 @@ jit_mode(const struct cpu *c)
 	}
 	if (c->c_cpl == 3)
 		mode |= JM_CPL3;
+	else if (c->c_cpl == 0)
+		mode |= JM_CPL0;
+	if (c->c_cpl == 0 || (c->c_cr4 & CR4_TSD) == 0)
+		mode |= JM_TSC;
 	if ((c->c_cr0 & (CR0_EM | CR0_TS)) == 0) {
 		mode |= JM_X87;
 		if (c->c_cr4 & CR4_OSFXSR)
@@ -321,6 +326,7 @@ flags_split(struct cpu *c)
 {
 	c->c_jflags = (c->c_rflags & 0xff) << 8 |
 	    ((c->c_rflags & FL_OF) != 0);
+	c->c_rflags &= ~(uint64_t)FL_ARITH;
 }
 
 /*
@@ -535,6 +541,7 @@ static struct jit_link *(*const left[])(struct cpu *) = {
 	[EXIT_MISS] = left_miss,
 	[EXIT_RETURN] = left_return,
 	[EXIT_FAULT] = left_fault,
+	[EXIT_SYS] = left_next,
 };
 
 static struct jit_link *
@@ -609,6 +616,15 @@ record(struct cpu *c, struct block *b)
 	return (trace_recording(c));
 }
 
+/* Interrupts wait until what is behind STI has begun. */
+static bool
+behind_sti(const struct jit_link *l)
+{
+	const struct tblock *t = l->l_from;
+
+	return (t->t_block->b_insn[t->t_count - 1].i_exec == insn_sti);
+}
+
 void
 jit_run(struct cpu *c)
 {
@@ -654,5 +670,5 @@ jit_run(struct cpu *c)
 			l = NULL;
 		}
 	} while (atomic_load_explicit(&c->c_request,
-	    memory_order_relaxed) == 0);
+	    memory_order_relaxed) == 0 || (l != NULL && behind_sti(l)));
 }

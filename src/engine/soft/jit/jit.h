@@ -103,8 +103,10 @@ struct hostfault;
 #define JM_FS		0x0100	/* 32-bit: FS writable, limit 4 GiB, any base */
 #define JM_GS		0x0200	/* 32-bit: the same for GS */
 #define JM_XM		0x0400	/* CR4.OSXMMEXCPT */
+#define JM_CPL0		0x0800
+#define JM_TSC		0x1000	/* RDTSC is allowed */
 #define JM_NONE		0x8000
-#define JM_MAX		0x1000		/* all others together are below */
+#define JM_MAX		0x2000		/* all others together are below */
 
 /* Options (--engine soft,...), for tests and for finding bugs. */
 struct jit_options {
@@ -307,6 +309,9 @@ uint8_t	*jit_fill(struct cpu *, uint64_t linear, unsigned what);
 /* The same for one access by an instruction, for the SLOW thunk: also across the
  * end of a page, where it may be a copy. */
 uint8_t	*jit_fill_operand(struct cpu *, uint64_t linear, unsigned what);
+/* For the SYS thunk: instruction number which of sys.c, next: linear address
+ * behind it. Light. */
+unsigned jit_sys(struct cpu *, unsigned which, uint64_t next);
 /* For the STRING thunk (string.c). */
 bool	jit_string(struct cpu *, const struct insn *);
 /* No entry leads to t any more. */

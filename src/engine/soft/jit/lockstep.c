@@ -109,7 +109,7 @@ static insn_fn *const once[] = {
 	insn_rdtsc, insn_rdtscp, insn_rdpmc, insn_rdmsr, insn_wrmsr,
 	insn_cpuid, insn_mov_r_cr, insn_mov_cr_r, insn_mov_r_dr,
 	insn_mov_dr_r, insn_invlpg, insn_invpcid, insn_lmsw, insn_clts,
-	insn_xsetbv, insn_hlt, insn_wbinvd
+	insn_xsetbv, insn_hlt, insn_wbinvd, insn_sti
 };
 
 bool
