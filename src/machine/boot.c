@@ -31,7 +31,7 @@ bf_u16(const struct boot_file *f, size_t offset)
 {
 	uint16_t v;
 
-	assert(offset + sizeof(v) <= f->bf_size);
+	assert(offset + sizeof(v) <= f->bf_have);
 	memcpy(&v, f->bf_data + offset, sizeof(v));
 	return (v);
 }
@@ -41,7 +41,7 @@ bf_u32(const struct boot_file *f, size_t offset)
 {
 	uint32_t v;
 
-	assert(offset + sizeof(v) <= f->bf_size);
+	assert(offset + sizeof(v) <= f->bf_have);
 	memcpy(&v, f->bf_data + offset, sizeof(v));
 	return (v);
 }
@@ -51,7 +51,7 @@ bf_u64(const struct boot_file *f, size_t offset)
 {
 	uint64_t v;
 
-	assert(offset + sizeof(v) <= f->bf_size);
+	assert(offset + sizeof(v) <= f->bf_have);
 	memcpy(&v, f->bf_data + offset, sizeof(v));
 	return (v);
 }
@@ -87,13 +87,15 @@ file_open(const char *what, const char *path, uint64_t *size, struct err *err)
 
 /* Reads exactly size bytes; a file that shrank meanwhile is an error. */
 static int
-file_read(int fd, const char *path, void *buf, uint64_t size, struct err *err)
+file_read(int fd, const char *path, uint64_t offset, void *buf, uint64_t size,
+    struct err *err)
 {
 	uint64_t done = 0;
 	ssize_t n;
 
 	while (done < size) {
-		n = read(fd, (uint8_t *)buf + done, size - done);
+		n = pread(fd, (uint8_t *)buf + done, size - done,
+		    (off_t)(offset + done));
 		if (n == -1 && errno == EINTR)
 			continue;
 		if (n == -1)
@@ -123,27 +125,58 @@ buffer_new(size_t size)
 	return (p);
 }
 
+/* Opens the kernel and reads its head. kernel_close() in any case. */
 static int
-kernel_read(struct boot_file *f, const char *path, struct err *err)
+kernel_open(struct boot_file *f, const char *path, struct err *err)
 {
 	uint64_t size;
-	int fd, ret = -1;
 
 	*f = (struct boot_file){ .bf_path = path };
-	if ((fd = file_open("kernel", path, &size, err)) == -1)
+	if ((f->bf_fd = file_open("kernel", path, &size, err)) == -1)
 		return (-1);
+	f->bf_size = size;
+	f->bf_have = size < BOOT_FILE_HEAD ? size : BOOT_FILE_HEAD;
 	if (size == 0)
-		err_set(err, "kernel %s is empty; name a bzImage, a PVH ELF "
-		    "or a multiboot kernel", path);
-	else if (size > KERNEL_MAX)
-		err_set(err, "kernel %s is larger than 1 GiB; name a bzImage, "
-		    "a PVH ELF or a multiboot kernel", path);
-	else if ((f->bf_data = buffer_new(size)) == NULL)
-		err_sys(err, "cannot read kernel %s", path);
-	else if ((ret = file_read(fd, path, f->bf_data, size, err)) == 0)
-		f->bf_size = size;
-	close(fd);
-	return (ret);
+		return (err_set(err, "kernel %s is empty; name a bzImage, a "
+		    "PVH ELF or a multiboot kernel", path));
+	if (size > KERNEL_MAX)
+		return (err_set(err, "kernel %s is larger than 1 GiB; name a "
+		    "bzImage, a PVH ELF or a multiboot kernel", path));
+	if ((f->bf_data = malloc(f->bf_have)) == NULL)
+		return (err_sys(err, "cannot read kernel %s", path));
+	return (file_read(f->bf_fd, path, 0, f->bf_data, f->bf_have, err));
+}
+
+/* Reads the rest. */
+static int
+kernel_read(struct boot_file *f, struct err *err)
+{
+	uint8_t *all;
+
+	if ((all = buffer_new(f->bf_size)) == NULL)
+		return (err_sys(err, "cannot read kernel %s", f->bf_path));
+	free(f->bf_data);
+	f->bf_data = all;
+	f->bf_have = f->bf_size;
+	return (file_read(f->bf_fd, f->bf_path, 0, all, f->bf_size, err));
+}
+
+static void
+kernel_close(struct boot_file *f)
+{
+	free(f->bf_data);
+	if (f->bf_fd != -1)
+		close(f->bf_fd);
+}
+
+int
+boot_file_read(const struct boot *b, const struct boot_file *f, size_t offset,
+    uint64_t gpa, size_t len, struct err *err)
+{
+	void *host = gpa_host(b->b_memory, gpa, len);
+
+	assert(host != NULL);
+	return (file_read(f->bf_fd, f->bf_path, offset, host, len, err));
 }
 
 int
@@ -170,7 +203,7 @@ boot_module_read(const struct boot *b, struct boot_module *m, uint64_t gpa,
 	int ret;
 
 	assert(host != NULL || m->bm_size == 0);
-	ret = file_read(m->bm_fd, m->bm_path, host, m->bm_size, err);
+	ret = file_read(m->bm_fd, m->bm_path, 0, host, m->bm_size, err);
 	boot_module_close(m);
 	return (ret);
 }
@@ -430,7 +463,7 @@ file_kind(const struct boot_file *f)
 int
 boot_load(struct boot *b, struct err *err)
 {
-	/* Multiboot first: its header was put there on purpose. */
+	/* Multiboot before PVH: its header was put there on purpose. */
 	static int (*const loaders[])(struct boot *, const struct boot_file *,
 	    struct err *) = { boot_linux, boot_multiboot, boot_pvh };
 	struct boot_file f;
@@ -443,16 +476,20 @@ boot_load(struct boot *b, struct err *err)
 	if (b->b_rsdp != 0 &&
 	    boot_take(b, ACPI_AREA, ACPI_AREA_USED) == -1)
 		return (err_set(err, "no memory for ACPI's tables"));
-	ret = kernel_read(&f, b->b_kernel, err);
+	ret = kernel_open(&f, b->b_kernel, err);
 	if (ret == 0) {
 		for (i = 0; ret == 0 && i < sizeof(loaders) /
-		    sizeof(loaders[0]); i++)
-			ret = loaders[i](b, &f, err);
+		    sizeof(loaders[0]); i++) {
+			if (i == 1)	/* the first wants the head alone */
+				ret = kernel_read(&f, err);
+			if (ret == 0)
+				ret = loaders[i](b, &f, err);
+		}
 		if (ret == 0)
 			err_set(err, "kernel %s is no bzImage, no ELF with a "
 			    "PVH note and has no multiboot header%s",
 			    b->b_kernel, file_kind(&f));
 	}
-	free(f.bf_data);
+	kernel_close(&f);
 	return (ret == 1 ? 0 : -1);
 }

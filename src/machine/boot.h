@@ -49,17 +49,28 @@ int	boot_load(struct boot *, struct err *);
 
 /* --- for the loaders ----------------------------------------------------- */
 
-/* A file in memory, whole. */
+/*
+ * A file. Its first BOOT_FILE_HEAD bytes are in memory for boot_linux(), all of
+ * it for the loaders after that.
+ */
 struct boot_file {
 	const char	*bf_path;
 	uint8_t		*bf_data;
+	size_t		 bf_have;	/* of bf_size in bf_data */
 	size_t		 bf_size;
+	int		 bf_fd;
 };
+#define BOOT_FILE_HEAD	4096
 
 /* Little-endian fields at an offset; the caller checked the bounds. */
 uint16_t bf_u16(const struct boot_file *, size_t offset);
 uint32_t bf_u32(const struct boot_file *, size_t offset);
 uint64_t bf_u64(const struct boot_file *, size_t offset);
+
+/* Reads a part of the file, which the caller checked to be in it, to guest
+ * memory taken before. */
+int	 boot_file_read(const struct boot *, const struct boot_file *,
+	    size_t offset, uint64_t gpa, size_t len, struct err *);
 
 /* RAM from 1 MiB up to the hole below 4 GiB: its end. */
 uint64_t boot_ram_top(const struct boot *);

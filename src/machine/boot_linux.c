@@ -149,8 +149,8 @@ zero_page_fill(const struct boot *b, const struct boot_file *f, uint8_t *zp)
 
 	if (end > HDR_END_MAX)
 		end = HDR_END_MAX;
-	if (end > f->bf_size)
-		end = f->bf_size;
+	if (end > f->bf_have)
+		end = f->bf_have;
 	if (end > HDR_START)
 		memcpy(zp + HDR_START, f->bf_data + HDR_START,
 		    end - HDR_START);
@@ -204,8 +204,9 @@ boot_linux(struct boot *b, const struct boot_file *f, struct err *err)
 		return (err_set(err, "kernel %s needs %llu MiB of memory from "
 		    "1 MiB on; give the machine more (-m)", f->bf_path,
 		    (unsigned long long)((need + MIB - 1) / MIB)));
-	boot_copy(b, load, f->bf_data + setup, size);
-
+	/* straight from the file: this is most of what boots */
+	if (boot_file_read(b, f, setup, load, size, err) == -1)
+		return (-1);
 	zero_page_fill(b, f, zp);
 	if (initrd_load(b, f, zp, err) == -1)
 		return (-1);
