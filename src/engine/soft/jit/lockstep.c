@@ -77,7 +77,6 @@ struct lockstep {
 	bool		ls_overflow;
 	struct write	ls_write[WRITES_MAX];
 	uint8_t		ls_old[BYTES_MAX], ls_new[BYTES_MAX];
-	uint64_t	ls_compared;	/* instructions */
 };
 
 int
@@ -96,9 +95,6 @@ lockstep_new(struct cpu *c)
 void
 lockstep_free(struct cpu *c)
 {
-	if (c->c_jit->j_lockstep != NULL)
-		log_info("lockstep: %llu instructions compared",
-		    (unsigned long long)c->c_jit->j_lockstep->ls_compared);
 	free(c->c_jit->j_lockstep);
 	c->c_jit->j_lockstep = NULL;
 }
@@ -537,7 +533,7 @@ jit_lockstep(struct cpu *c, struct block *b, struct tblock *t)
 		journal_undo(ls, false);
 		state_put(c, &ls->ls_before);
 	}
-	ls->ls_compared += t->t_count;
+	c->c_jit->j_stats.js_compared += t->t_count;
 	memcpy(&c->c_jmp, &outer, sizeof(outer));
 	if (left != 0)
 		siglongjmp(c->c_jmp, left);

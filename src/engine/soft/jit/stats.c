@@ -79,6 +79,8 @@ jit_report(const struct cpu *c, char *buf, size_t len)
 	COUNT(&t, "translations", js->js_translated);
 	COUNT(&t, "instructions translated", js->js_insns);
 	COUNT(&t, "bytes of host code", js->js_bytes);
+	if (j->j_lockstep != NULL)
+		COUNT(&t, "instructions compared", js->js_compared);
 	COUNT(&t, "traces", js->js_traces);
 	COUNT(&t, "translations overwritten", js->js_killed);
 	COUNT(&t, "code cache flushes", js->js_flushes);
