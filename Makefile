@@ -55,7 +55,7 @@ TEST_AUX  := $(call objs,$(wildcard tests/lib))
 TEST_TAP  := $(sort $(wildcard tests/*.t))
 SLOW_TAP  := $(sort $(wildcard tests/slow/*.t))
 
-.PHONY: all help run test test-slow fuzz-insn bench guest deps check \
+.PHONY: all help run test test-slow fuzz-insn lockstep bench guest deps check \
     install uninstall clean
 all: $(B)/bin/vmctl $(B)/lib/libvmm.a $(B)/lib/libvmm.so \
     $(B)/lib/libvmm-preload.so $(B)/lib/vmm.pc
@@ -72,6 +72,7 @@ help:
 #: make check       format, include directions, man pages, static analysis
 #: make bench       measure it against the host and QEMU's TCG (BENCHFLAGS=--quick)
 #: make fuzz-insn   compare instructions with the host CPU until interrupted
+#: make lockstep    boot a guest with every block compared with the interpreter
 #: make install     into $(DESTDIR)$(PREFIX); make uninstall removes it
 #: make clean       remove build/, the fetched guest included
 
@@ -222,6 +223,13 @@ bench:
 
 fuzz-insn: $(B)/tests/insn/insn_test
 	$< --forever
+
+# The tour takes a thousand million instructions and more.
+lockstep:
+	@tools/deps build guest run
+	$(MAKE) all guest
+	VMM_RUN_FLAGS="--engine soft,jit,lockstep --stats" \
+	    tools/run $(B) build/guest </dev/null
 
 guest:
 	@tools/deps --check guest
