@@ -147,7 +147,7 @@ struct jit_link {
 	bool		 l_cross;	/* to another page: see LINKS */
 	bool		 l_probe;	/* behind the exit stub there is a probe
 					   of the jump cache */
-	/* a linked l_cross one: in j_cross */
+	/* a linked l_cross one: in j_cross of its target's page */
 	struct jit_link	*l_xnext, **l_xprev;
 };
 enum { LINK_BODY, LINK_POLL };
@@ -180,6 +180,8 @@ struct tblock {
 	uint16_t	 t_off[];
 };
 
+#define JIT_CROSS	1024
+
 /* Per VCPU; c_jit. NULL: there is no translator (interp, or no memory). */
 struct jit {
 	struct jit_options j_opt;
@@ -208,7 +210,8 @@ struct jit {
 	} j_host;
 	uint8_t		*j_sigstack;	/* [I] */
 	uint32_t	 j_flushes;
-	struct jit_link	*j_cross;	/* linked across pages */
+	struct jit_link	*j_cross[JIT_CROSS];	/* linked across pages: by a
+					   hash of the target's page */
 	uint32_t	 j_slots;	/* in use */
 	struct trace	*j_trace;	/* [I] being recorded */
 	struct lockstep	*j_lockstep;	/* NULL: not jo_lockstep */
@@ -291,8 +294,6 @@ void	jtlb_set(struct cpu *, unsigned class, const struct tlb_entry *e);
 /* No entry of this linear page in any class, nor in the jump cache; links
  * across pages and return stacks that may involve it go. */
 void	jtlb_forget(struct cpu *, uint64_t linear);
-/* Links across pages lead out of or into this page: jtlb_forget() has to know. */
-void	jtlb_linked(struct cpu *, uint64_t linear);
 /* No write entry leads to this host page any more. */
 void	jtlb_forget_write(struct cpu *, const uint8_t *host);
 /* Mappings changed: entries that are not global, or all; with them the jump

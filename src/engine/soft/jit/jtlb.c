@@ -39,7 +39,6 @@ struct jtlb {
 		/* pages that the jumps lead to, hashed */
 		uint64_t l_pages[JC_FILTER / 64];
 	} log[2];
-	uint64_t linked[JC_FILTER / 64];	/* pages of links, hashed */
 };
 _Static_assert(sizeof(struct jtlb) <= JT_LOGS_SIZE, "logs");
 
@@ -255,12 +254,6 @@ jumps_forget(struct cpu *c, uint64_t from, uint64_t to)
 /* --- losses ------------------------------------------------------------------------------ */
 
 void
-jtlb_linked(struct cpu *c, uint64_t linear)
-{
-	mark(jtlb(c)->linked, page_hash(linear));
-}
-
-void
 jtlb_forget(struct cpu *c, uint64_t linear)
 {
 	struct jtlb *j = jtlb(c);
@@ -278,8 +271,7 @@ jtlb_forget(struct cpu *c, uint64_t linear)
 	if (page_marked(j->log[0].l_pages, page) ||
 	    page_marked(j->log[1].l_pages, page))
 		jumps_forget(c, page - INSN_MAXLEN + 1, page + PAGE_SIZE);
-	if (page_marked(j->linked, page))
-		jit_unlink_page(c, page);
+	jit_unlink_page(c, page);
 	jit_returns_reset(c);
 }
 
@@ -294,7 +286,6 @@ jtlb_flush(struct cpu *c, bool global)
 		log_flush(c, &j->log[1]);
 		jumps_flush(c, &j->log[1]);
 		jit_unlink_cross(c);
-		clear(j->linked, JC_FILTER / 64);
 	}
 	trace_slots_flush(c);
 	jit_returns_reset(c);

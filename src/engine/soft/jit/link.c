@@ -27,6 +27,13 @@ link_patch(struct jit *j, const struct jit_link *l, uint32_t to)
 	memcpy(CODE_RW(j, l->l_site), &rel, sizeof(rel));
 }
 
+/* Where the links across pages to this page are. */
+static struct jit_link **
+link_cross(struct jit *j, uint64_t page)
+{
+	return (&j->j_cross[(page >> 12 ^ page >> 22) % JIT_CROSS]);
+}
+
 uint64_t
 jit_link_linear(const struct cpu *c, const struct jit_link *l)
 {
@@ -80,11 +87,10 @@ jit_link(struct cpu *c, struct jit_link *l, struct tblock *t)
 		return;
 	}
 	if (l->l_cross) {
-		l->l_xprev = &j->j_cross;
-		if ((l->l_xnext = j->j_cross) != NULL)
+		l->l_xprev = link_cross(j, t->t_va);
+		if ((l->l_xnext = *l->l_xprev) != NULL)
 			l->l_xnext->l_xprev = &l->l_xnext;
-		j->j_cross = l;
-		jtlb_linked(c, jit_link_linear(c, l));
+		*l->l_xprev = l;
 	} else if (((from->b_gpa ^ to->b_gpa) & ~(uint64_t)PAGE_MASK) != 0) {
 		/* the mapping was changed under code that runs there: which of
 		 * the two holds for how long is not said */
@@ -127,9 +133,11 @@ void
 jit_unlink_cross(struct cpu *c)
 {
 	struct jit *j = c->c_jit;
+	unsigned n;
 
-	while (j->j_cross != NULL)
-		jit_unlink(c, j->j_cross);
+	for (n = 0; n < JIT_CROSS; n++)
+		while (j->j_cross[n] != NULL)
+			jit_unlink(c, j->j_cross[n]);
 }
 
 void
@@ -137,7 +145,7 @@ jit_unlink_page(struct cpu *c, uint64_t page)
 {
 	struct jit_link *l, *next;
 
-	for (l = c->c_jit->j_cross; l != NULL; l = next) {
+	for (l = *link_cross(c->c_jit, page); l != NULL; l = next) {
 		next = l->l_xnext;
 		/* one that straddles pages is not linked to */
 		if (l->l_to->t_va == page)
