@@ -52,6 +52,10 @@ SEQUENCE(pointers, STACK "fninit\nfld1\nfnstenv " W(0x200) "\n"
 SEQUENCE(pointers_segment, "fninit\nfldpi\nfstpl %fs:" W(0x300) "\n"
     "fnstenv " W(0x200) "\nfldl " W(0x318) "\nfadd %st(0)\n"
     "fnstenv " W(0x220) "\n" DONE);
+/* Their selectors, looked at by the kernel. */
+SEQUENCE(pointers_kernel, "fld1\nfadds " W(0x300) "\nsyscall\nfchs\n"
+    "syscall\nfnstenv " W(0x200) "\n" DONE);
+SEQUENCE(kernel, "fxsave " W(0xa00) "\nsysretq\n");
 /* An unmasked x87 exception: #MF at the next instruction that waits. */
 #define UNMASK	"fninit\nmovw $0x0340, " W(0x208) "\nfldcw " W(0x208) "\n"
 SEQUENCE(mf_wait, UNMASK "fld1\nfldz\nfdivrp\nmov $1, %eax\nadd %eax, %ebx\n"
@@ -141,6 +145,7 @@ static const struct sequence {
 } sequence[] = {
 #define S(name, vector)	{ #name, name, name##_end, vector, false }
 	S(pointers, VECTOR_NONE), S(pointers_segment, VECTOR_NONE),
+	S(pointers_kernel, VECTOR_NONE),
 	S(mf_wait, VECTOR_MF), S(mf_next, VECTOR_MF), S(mf_mmx, VECTOR_MF),
 	S(mf_memory, VECTOR_MF), S(xm, VECTOR_XM), S(xm_memory, VECTOR_XM),
 	S(xm_avx, VECTOR_XM), S(mxcsr, VECTOR_NONE),
@@ -192,6 +197,8 @@ run(const struct sequence *s, struct rng *r)
 		    PTE_P | PTE_W | PTE_U);
 		side_put(&side[k], CODE_GPA, s->s_code,
 		    (size_t)(s->s_end - s->s_code));
+		side_put(&side[k], KERNEL_GPA, kernel,
+		    (size_t)(kernel_end - kernel));
 	}
 	for (n = 0; n < STATES; n++) {
 		random_state(r, &in, s->s_compat);

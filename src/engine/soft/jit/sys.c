@@ -414,6 +414,9 @@ static const struct {
 unsigned
 jit_sys(struct cpu *c, unsigned which, uint64_t next)
 {
+	/* the x87 pointers take their selectors when they are stored (fpu.c) */
+	if (__builtin_expect(c->c_x87_live && c->c_fpu.f_last_op != 0, 0))
+		return (SYS_INTERPRET);
 	return (light[which].light(c, next));
 }
 
