@@ -69,7 +69,8 @@ static const struct opcode grp7_reg7[8] = {
 	[0] = { N("swapgs"), X(insn_swapgs), RULES(M | O_ONLY64),
 	    T(tr_sys) },
 	[1] = { N("rdtscp"), X(insn_rdtscp), .o_feature = FEAT_RDTSCP,
-	    RULES(M) },
+	    RULES(M),
+	    T(tr_sys) },
 };
 static const struct opcode grp7_reg[8] = {
 	[1] = BY(RM, grp7_reg1),

@@ -142,6 +142,17 @@ emit_rdtsc(struct tr *x, const struct insn *i)
 }
 
 static bool
+emit_rdtscp(struct tr *x, const struct insn *i)
+{
+	if ((x->x_mode & JM_TSC) == 0 || !x->x_jit->j_bmi2)
+		return (false);
+	CODE(x, 0x0f, 0xae, 0xe8);			/* lfence */
+	emit_rdtsc(x, i);
+	e_gs(x, LOAD, 4, H_RCX, offsetof(struct cpu, c_tsc_aux));
+	return (true);
+}
+
+static bool
 emit_mov_r_cr(struct tr *x, const struct insn *i)
 {
 	static const uint16_t at[8] = {
@@ -455,6 +466,7 @@ tr_sys(struct tr *x, const struct insn *i)
 		{ insn_pushf, emit_pushf },
 		{ insn_swapgs, emit_swapgs },
 		{ insn_rdtsc, emit_rdtsc },
+		{ insn_rdtscp, emit_rdtscp },
 		{ insn_mov_r_cr, emit_mov_r_cr },
 	};
 	unsigned n;
