@@ -30,6 +30,7 @@
 
 #include <cmocka.h>
 
+#include "../lib/engine_options.h"
 #include "base/hostfault.h"
 #include "engine/engine.h"
 #include "hostile.h"
@@ -387,7 +388,7 @@ vm_begin(void)
 	struct engine_range ranges[HOSTILE_RANGES];
 	struct engine_vm_config config = { .ev_ranges = ranges,
 	    .ev_nranges = HOSTILE_RANGES, .ev_tsc_khz = 1000000,
-	    .ev_options = "" };
+	    .ev_options = engine_options() };
 	unsigned n;
 
 	MUST(hostile_map(&guests[0].g_h));

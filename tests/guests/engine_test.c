@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "../lib/engine_options.h"
 #include "bare.h"
 #include "base/hostfault.h"
 #include "engine/engine.h"
@@ -48,7 +49,7 @@ setup_vm(void **state, bool reported)
 	struct engine_range range = { .er_size = MEMORY };
 	struct engine_vm_config config = { .ev_ranges = &range,
 	    .ev_nranges = 1, .ev_tsc_khz = 1000000,
-	    .ev_writes_reported = reported, .ev_options = "" };
+	    .ev_writes_reported = reported, .ev_options = engine_options() };
 	struct vcpu_reg_state r;
 	uint64_t gate;
 	unsigned n;

@@ -17,6 +17,7 @@
 
 #include <cmocka.h>
 
+#include "../lib/engine_options.h"
 #include "bare.h"
 #include "engine/engine.h"
 
@@ -101,7 +102,7 @@ guest(void **state)
 	struct engine_range range = { .er_size = MEMORY };
 	struct engine_vm_config config = { .ev_ranges = &range,
 	    .ev_nranges = 1, .ev_tsc_khz = 1000000, .ev_writes_reported = true,
-	    .ev_options = "" };
+	    .ev_options = engine_options() };
 	struct watchdog w = { .w_lock = PTHREAD_MUTEX_INITIALIZER,
 	    .w_cond = PTHREAD_COND_INITIALIZER };
 	struct output *o = calloc(1, sizeof(*o));

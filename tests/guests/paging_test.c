@@ -18,6 +18,7 @@
 
 #include <cmocka.h>
 
+#include "../lib/engine_options.h"
 #include "bare.h"
 #include "engine/engine.h"
 #include "engine/soft/cpu.h"
@@ -395,7 +396,7 @@ setup(void **state)
 	struct engine_range range = { .er_size = MEMORY };
 	struct engine_vm_config config = { .ev_ranges = &range,
 	    .ev_nranges = 1, .ev_tsc_khz = 1000000, .ev_writes_reported = true,
-	    .ev_options = "" };
+	    .ev_options = engine_options() };
 
 	(void)state;
 	has_smep = cpuid_has(7, 0, 1, 7);

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "../lib/engine_options.h"
 #include "engine/engine.h"
 #include "engine/soft/cpu.h"
 #include "engine/soft/decode.h"
@@ -244,7 +245,7 @@ soft_setup(const char **why)
 	struct engine_vm_config config = {
 		.ev_ranges = &range, .ev_nranges = 1,
 		.ev_tsc_khz = 1000000, .ev_writes_reported = true,
-		.ev_options = ""
+		.ev_options = engine_options()
 	};
 	int error;
 
