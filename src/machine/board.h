@@ -63,6 +63,7 @@ struct machine {
 	int		 m_vmm;
 	uint32_t	 m_id;		/* 0: no VM yet */
 	pthread_t	 m_thread;
+	uint8_t		 m_sigstack[65536]; /* of the VCPU's thread */
 	bool		 m_ran;		/* m_thread is there */
 	bool		 m_made;	/* the board is complete */
 

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/hostfault.h"
 #include "base/log.h"
 #include "machine/board.h"
 
@@ -257,7 +258,10 @@ run_vcpu_thread(void *arg)
 {
 	struct machine *m = arg;
 	enum next next;
+	bool stack;
 
+	/* An engine that needs one gives it to the thread for each RUN else. */
+	stack = hostfault_stack(m->m_sigstack, sizeof(m->m_sigstack));
 	m->m_run = (struct vm_run_params){ .vrp_vm_id = m->m_id,
 		.vrp_exit = &m->m_exit.vx_exit };
 	next = power_on(m);
@@ -269,6 +273,8 @@ run_vcpu_thread(void *arg)
 	}
 	if (m->m_config.mc_stats)
 		report(m);
+	if (stack)
+		hostfault_stack_end();
 	loop_stop(m->m_loop);
 	return (NULL);
 }
