@@ -235,6 +235,7 @@ struct cpu {
 	struct fpu	 c_fpu;
 	uint64_t	 c_target, c_countdown;
 	uint32_t	 c_slots;
+	uint64_t	 c_frame[2];	/* jit/frame.c */
 
 	/* mode, derived */
 	uint8_t		 c_cpl;

@@ -281,6 +281,7 @@ tr_cold(struct tr *x, uint8_t *from, void (*emit)(struct tr *, struct tr_cold *)
 void
 tr_interp(struct tr *x)
 {
+	x->x_frame = NULL;
 	e_call_thunk(x, THUNK_INTERP);
 	if (x->x_i->i_flags & INSN_END)
 		x->x_ended = true;

@@ -48,6 +48,15 @@ struct tr_cold {
 	uint16_t	 tc_off;	/* x_off there */
 };
 
+/* Accesses by rSP that share a check (frame.c). */
+struct tr_frame {
+	uint8_t		 f_from, f_to;	/* instructions: checked before f_from,
+					   good up to f_to */
+	uint8_t		 f_access;
+	bool		 f_live;	/* some access must keep flags */
+	int32_t		 f_min, f_max;	/* as x_sp */
+};
+
 struct tr {
 	struct cpu	*x_cpu;
 	struct jit	*x_jit;
@@ -72,6 +81,13 @@ struct tr {
 	/* x_live[k]: arithmetic flags (FL_*) that some instruction from k on
 	 * may read before they are written. [count]: after the last. */
 	uint16_t	 x_live[BLOCK_INSNS + 1];
+	/* of blocks only (frame.c) */
+	struct tr_frame	*x_frame;	/* good now, or NULL */
+	uint8_t		*x_frame_p;	/* here T0 is its c_frame[0] */
+	unsigned	 x_nframes, x_frame_next;
+	struct tr_frame	 x_frames[BLOCK_INSNS + 1];
+	int32_t		 x_sp[BLOCK_INSNS];	/* rSP at each instruction, from
+						   where it was last unknown */
 	struct tr_cold	 x_cold[TR_COLD];
 };
 
@@ -187,6 +203,23 @@ void	e_operand(struct tr *, const struct insn *, unsigned size, int access);
 void	e_stack(struct tr *, int32_t disp, unsigned size, int access);
 /* Guest RSP += n (4-byte stacks: zero-extended). No flags. */
 void	e_stack_move(struct tr *, int32_t n);
+
+/* --- frames (frame.c) ---------------------------------------------------------------- */
+
+/* Plans the frames of a block; x_live is known. */
+void	tr_frames(struct tr *, unsigned count);
+/* Before each instruction: a frame's check, where one begins. */
+void	e_frame_begin(struct tr *);
+/* mem.c: that check. T0 + T1 is the host's address of the first byte. */
+void	e_frame_check(struct tr *, int32_t disp, unsigned size, int access);
+/* Is [rSP + disp], size bytes, in the frame that is good now? */
+bool	e_frame_covers(const struct tr *, int32_t disp, unsigned size,
+	    int access);
+/* [T0 + T1] is it; returns the jump if the frame's check has failed, or NULL:
+ * it has not. */
+uint8_t	*e_frame_access(struct tr *, int32_t disp);
+/* No frame is good: for jumping into a block (t_frames). No flags. */
+void	e_frame_none(struct tr *);
 
 /* --- ends of blocks (flow.c) -------------------------------------------------------- */
 

@@ -173,6 +173,8 @@ struct tblock {
 	bool		 t_dead;
 	bool		 t_refused;	/* no trace begins here */
 	uint8_t		 t_samples;
+	uint64_t	 t_frames;	/* bit k: instruction k relies on a
+					   check before an earlier one */
 	struct trace_place *t_map;	/* a trace's (trace.h); else NULL */
 	struct jit_link	 t_link[2];	/* [0] fall-through or only, [1] taken */
 	/* [k]: where instruction k's code starts, from t_code; [t_count]: where

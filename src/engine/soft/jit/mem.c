@@ -295,10 +295,38 @@ e_check(struct tr *x, unsigned size, int access,
 	tc->tc_arg[1] = size | (unsigned)access << 8 | (saved ? ARG_SAVED : 0);
 }
 
+static void	stack_again(struct tr *, struct tr_cold *);
+
+/* The access by rSP is part of a frame. */
+static void
+frame_access(struct tr *x, int32_t disp, unsigned size, int access)
+{
+	uint8_t *none = e_frame_access(x, disp);
+	struct tr_cold *tc;
+
+	if (none == NULL)
+		return;
+	tc = tr_cold(x, none, emit_slow);
+	tc->tc_ea = stack_again;
+	tc->tc_arg[0] = (uint64_t)(int64_t)disp;
+	tc->tc_arg[1] = size | (unsigned)access << 8;
+}
+
 static void
 operand_ea(struct tr *x, struct tr_cold *tc)
 {
 	e_ea(x, tc->tc_insn);
+}
+
+/* Is it [rSP + n], in a frame? */
+static bool
+operand_in_frame(const struct tr *x, const struct insn *i, unsigned size,
+    int access)
+{
+	return (x->x_frame != NULL && i->i_flags & INSN_MEM &&
+	    i->i_base == RSP && i->i_index == REG_NONE && i->i_seg == SEG_SS &&
+	    i->i_asize == (x->x_64 ? 8 : 4) &&
+	    e_frame_covers(x, i->i_disp, size, access));
 }
 
 void
@@ -306,6 +334,10 @@ e_operand(struct tr *x, const struct insn *i, unsigned size, int access)
 {
 	if (x->x_trace != NULL) {
 		trace_operand(x, i, size, access);
+		return;
+	}
+	if (operand_in_frame(x, i, size, access)) {
+		frame_access(x, i->i_disp, size, access);
 		return;
 	}
 	e_ea(x, i);
@@ -338,8 +370,41 @@ e_stack(struct tr *x, int32_t disp, unsigned size, int access)
 		trace_stack(x, disp, size, access);
 		return;
 	}
+	if (e_frame_covers(x, disp, size, access)) {
+		frame_access(x, disp, size, access);
+		return;
+	}
 	stack_ea(x, disp);
 	e_check(x, size, access, stack_again, (uint64_t)(int64_t)disp);
+}
+
+/* Whatever becomes of it, the frame is not good. */
+static void
+emit_frame_slow(struct tr *x, struct tr_cold *tc)
+{
+	if (tc->tc_arg[1] & ARG_SAVED)
+		e_flags_restore(x);
+	tc->tc_arg[1] &= ~(uint64_t)ARG_SAVED;
+	e_frame_none(x);
+	emit_slow(x, tc);
+}
+
+void
+e_frame_check(struct tr *x, int32_t disp, unsigned size, int access)
+{
+	struct tr_cold *tc;
+	uint8_t *miss;
+	bool saved;
+
+	stack_ea(x, disp);
+	miss = e_check_inline(x, size, access, &saved);
+	tc = tr_cold(x, miss, emit_frame_slow);
+	tc->tc_ea = stack_again;
+	tc->tc_arg[0] = (uint64_t)(int64_t)disp;
+	/* more than fits, across a page's end: no copy (fill.c) will do */
+	if (!(access & ENGINE_WRITE))
+		size = 255;
+	tc->tc_arg[1] = size | (unsigned)access << 8 | (saved ? ARG_SAVED : 0);
 }
 
 void

@@ -247,6 +247,8 @@ leave_at(struct tr *x, unsigned n)
 
 	/* the first tier counts a block when it is entered */
 	count(x, n + t->t_count - ti->ti_k);
+	if (t->t_frames >> ti->ti_k & 1)
+		e_frame_none(x);
 	e_patch(x, e_jump(x, E_JMP), CODE_RW(x->x_jit, t->t_code +
 	    t->t_off[ti->ti_k]));
 }

@@ -4,6 +4,7 @@
  *	jit_translate	memory, then the block's parts in order:
  *	live_flags	which flags somebody still wants, from the end (or from
  *			a little behind it)
+ *	tr_frames	frame.c: accesses by the stack pointer, checked at once
  *	tr_entries	flow.c
  *	instructions	by their rules, or the interpreter
  *	tr_goto		flow.c, if no instruction has ended the block
@@ -151,9 +152,10 @@ instructions(struct tr *x, unsigned count)
 
 	for (x->x_k = 0; x->x_k < count; x->x_k++) {
 		x->x_i = &insn[x->x_k];
+		x->x_t->t_off[x->x_k] = (uint16_t)(x->x_p - x->x_start);
+		e_frame_begin(x);
 		before = x->x_p;
 		ncold = x->x_ncold;
-		x->x_t->t_off[x->x_k] = (uint16_t)(before - x->x_start);
 		if (x->x_i->i_op->o_rule == NULL ||
 		    !x->x_i->i_op->o_rule(x, x->x_i)) {
 			assert(x->x_p == before && x->x_ncold == ncold);
@@ -207,11 +209,14 @@ jit_translate(struct cpu *c, struct block *b, uint64_t linear)
 	x.x_ended = false;
 	x.x_trace = NULL;
 	x.x_at = false;
+	x.x_frame = NULL;
+	x.x_frame_p = NULL;
 	x.x_ncold = 0;
 	x.x_i = b->b_insn;
 	x.x_k = 0;
 
 	live_flags(&x, count);
+	tr_frames(&x, count);
 	tr_entries(&x);
 	instructions(&x, count);
 	if (!x.x_ended)
