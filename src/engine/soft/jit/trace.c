@@ -385,10 +385,10 @@ emit_guard(struct tr *x, unsigned n, unsigned group, unsigned tmp,
 	const struct trace_group *g = &x->x_trace->tr_group[group];
 	struct tr_cold *tc;
 
-	if (live)
-		e_flags_save(x);
 	e_gs(x, 0x8b, 8, tmp, SLOT(g->tg_slot));
 	e_rm(x, 0x8d, 8, tmp, tmp, base, 0, disp);
+	if (live)
+		e_flags_save(x);	/* the base may be RAX: not before */
 	e_rr(x, 0x81, 8, 7, tmp);			/* cmp tmp, imm */
 	e_long(x, PAGE_SIZE - (uint32_t)(g->tg_max - g->tg_min));
 	tc = tr_cold(x, e_jump(x, 7), cold_guard);	/* ja */
