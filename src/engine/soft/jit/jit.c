@@ -641,12 +641,8 @@ jit_run(struct cpu *c)
 	do {
 		c->c_block = NULL;
 		b = block_find(c);
-		if (trace_recording(c) && record(c, b)) {
-			run_block(c, b);
-			l = NULL;
-			continue;
-		}
-		if ((t = translation(c, b)) == NULL) {
+		if ((trace_recording(c) && record(c, b)) ||
+		    (t = translation(c, b)) == NULL) {
 			j->j_stats.js_interp_blocks++;
 			run_block(c, b);
 			if (b->b_insn[b->b_count - 1].i_exec == insn_ret &&
@@ -659,9 +655,15 @@ jit_run(struct cpu *c)
 			flushes = j->j_flushes;
 			l = NULL;
 		}
-		if (l != NULL)
+		if (l != NULL) {
 			jit_link(c, l, t);
-		else if (!j->j_opt.jo_nochain)
+			/* a backward branch: its target is hot at once */
+			if (j->j_opt.jo_traces && l->l_entry == LINK_POLL) {
+				trace_sample(c, t);
+				l = NULL;
+				continue;
+			}
+		} else if (!j->j_opt.jo_nochain)
 			jc_set(c, c->c_rip, t, page_global(c, c->c_rip));
 		if (j->j_lockstep == NULL) {
 			l = enter(c, t);

@@ -124,6 +124,27 @@ jtlb_init(struct cpu *c)
 		table(c, JC_KEY)[n] = nowhere(n);
 }
 
+/* --- slots of traces -------------------------------------------------------------- */
+
+/*
+ * An empty slot: no canonical address is in that page, and the host refuses
+ * what any other would lead to.
+ */
+void
+trace_slots_flush(struct cpu *c)
+{
+	uint64_t *slot = table(c, JT_SLOTS);
+	unsigned n;
+
+	if (c->c_slots == 0)
+		return;
+	c->c_slots = 0;
+	for (n = 0; n < c->c_jit->j_slots; n++) {
+		slot[n * 2] = 1ul << 63;
+		slot[n * 2 + 1] = 0;
+	}
+}
+
 /* --- entries ------------------------------------------------------------------------ */
 
 static void

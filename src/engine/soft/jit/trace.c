@@ -765,25 +765,6 @@ slots_take(struct cpu *c, struct trace *tr)
 	return (true);
 }
 
-/*
- * An empty slot: no canonical address is in that page, and the host refuses
- * what any other would lead to.
- */
-void
-trace_slots_flush(struct cpu *c)
-{
-	uint64_t *slot = (uint64_t *)(void *)((uint8_t *)c + JT_SLOTS);
-	unsigned n;
-
-	if (c->c_slots == 0)
-		return;
-	c->c_slots = 0;
-	for (n = 0; n < c->c_jit->j_slots; n++) {
-		slot[n * 2] = 1ul << 63;
-		slot[n * 2 + 1] = 0;
-	}
-}
-
 /* The back edge: a poll, then the loop again. */
 static void
 emit_loop(struct tr *x, uint8_t *start)
