@@ -275,6 +275,7 @@ block_epoch(struct cpu *c)
 		bc->bc_epoch = 1;
 		block_flush(c);
 	}
+	c->c_epoch_neg = -bc->bc_epoch;
 }
 
 bool

@@ -318,6 +318,7 @@ struct cpu {
 	const struct engine_host *c_host;
 	void		*c_hostarg;
 	struct block_cache *c_blocks;	/* block.h */
+	uint32_t	 c_epoch_neg;	/* minus its bc_epoch, for jit/flow.c */
 	struct stub_cache *c_stubs;	/* stub.h */
 	const struct block *c_block;	/* executing now */
 	atomic_bool	 c_sampling;	/* it runs: jit/sample.c may ask */

@@ -135,11 +135,9 @@ count(struct tr *x)
 	e_gs(x, OP_MOV_TO_RM, 8, H_T0, at);
 }
 
-/* POLL takes back the count of what is not executed. */
 static void
 cold_poll(struct tr *x, struct tr_cold *tc)
 {
-	count(x);
 	cold_byte(x, tc, THUNK_POLL);
 }
 
@@ -360,6 +358,24 @@ entry_countdown(struct tr *x)
 	e_patch8(x, go_in);
 }
 
+/*
+ * Where the client's writes are not reported, whoever enters a block compares
+ * epochs first (block.h), and leaves to have its bytes compared.
+ */
+static void
+entry_epoch(struct tr *x)
+{
+	uint8_t *same;
+
+	e_mov_imm(x, H_T0, (uintptr_t)&x->x_block->b_epoch);
+	e_rm(x, OP_MOV_TO_REG, 4, H_T0, H_T0, REG_NONE, 0, 0);
+	e_gs(x, OP_MOV_TO_REG, 4, H_T1, offsetof(struct cpu, c_epoch_neg));
+	e_rm(x, OP_LEA, 4, H_T0, H_T0, H_T1, 0, 0);
+	same = e_jump8(x, E_JRCXZ);
+	tr_cold(x, e_jump(x, E_JMP), cold_poll)->tc_k = 0;
+	e_patch8(x, same);
+}
+
 void
 tr_entries(struct tr *x)
 {
@@ -387,6 +403,8 @@ tr_entries(struct tr *x)
 		tr_cold(x, e_jump(x, CC_NE), cold_poll)->tc_k = 0;
 	}
 	t->t_body = (uint16_t)(x->x_p - x->x_start);
+	if (x->x_jit->j_checked)
+		entry_epoch(x);
 	count(x);
 }
 

@@ -252,7 +252,6 @@ jit_begin(struct cpu *c)
 	j->j_host.stack = hostfault_stack(j->j_sigstack, SIGSTACK_SIZE);
 	if (checked != j->j_checked) {
 		j->j_checked = checked;
-		j->j_opt.jo_nochain = c->c_vm->ev_jit.jo_nochain || checked;
 		jit_flush(c);
 	}
 }
@@ -482,15 +481,14 @@ left_poll(struct cpu *c)
 
 	t = jit_find(c, c->c_exit[1] - 1, NULL);
 	assert(t != NULL && k <= t->t_count);
-	if (c->c_jit->j_opt.jo_count && t->t_map == NULL)
-		c->c_insn_count -= t->t_count - k;
 	c->c_rip = jit_rip(c, t, k);
 	c->c_jit->j_stats.js_poll++;
 	if (atomic_load_explicit(&c->c_request, memory_order_relaxed) &
 	    REQ_SAMPLE) {
 		atomic_fetch_and_explicit(&c->c_request, ~(unsigned)REQ_SAMPLE,
 		    memory_order_relaxed);
-		if (k == 0)
+		/* a trace compares no epochs */
+		if (k == 0 && !c->c_jit->j_checked)
 			trace_sample(c, t);
 	}
 	return (NULL);
