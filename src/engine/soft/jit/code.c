@@ -2,8 +2,9 @@
  * The memory of translations: code cache, arena, return stacks; making
  * room for translations, flushing them all (jit.h).
  *
- * 1. Translations follow each other in the code cache and in the arena in the
- *    order in which they were made. Nothing is given back but all at once.
+ * 1. Translations follow each other in both halves of the code cache and in
+ *    the arena in the order in which they were made. Nothing is given back but
+ *    all at once.
  * 2. A dead translation keeps its code and its struct tblock until then:
  *    return stacks and helpers may still lead into it.
  * 3. After jit_flush() nothing leads to a translation: no block, no link, no
@@ -97,6 +98,8 @@ jit_code_new(struct jit *j)
 		kib = CACHE_DEFAULT * 4;
 	j->j_size = kib << 10 & ~(PAGE_SIZE - 1);
 	j->j_arena_size = j->j_size >> ARENA_SHIFT;
+	/* stubs take about as much as what they are for */
+	j->j_cold = j->j_cold_used = j->j_size / 2 & ~(PAGE_SIZE - 1);
 	if ((error = code_map(j)) != 0)
 		return (error);
 	j->j_arena = map_private(j->j_arena_size, PROT_READ | PROT_WRITE);
@@ -210,13 +213,13 @@ jit_alloc(struct cpu *c, struct block *b, uint64_t linear, unsigned count,
 	    ~(size_t)15;
 	uint32_t start = (j->j_used + CODE_ALIGN - 1) & ~(CODE_ALIGN - 1);
 
-	if (start + code > j->j_size ||
+	if (start + code > j->j_cold || j->j_cold_used + code > j->j_size ||
 	    j->j_arena_used + size > j->j_arena_size) {
 		jit_flush(c);
 		start = (j->j_used + CODE_ALIGN - 1) & ~(CODE_ALIGN - 1);
 	}
-	assert(start + code <= j->j_size &&
-	    j->j_arena_used + size <= j->j_arena_size);
+	assert(start + code <= j->j_cold && j->j_cold_used + code <=
+	    j->j_size && j->j_arena_used + size <= j->j_arena_size);
 	t = (struct tblock *)(void *)(j->j_arena + j->j_arena_used);
 	memset(t, 0, size);
 	t->t_block = b;
@@ -225,31 +228,54 @@ jit_alloc(struct cpu *c, struct block *b, uint64_t linear, unsigned count,
 	t->t_va = c->c_jmode & JM_CPL3 ? NO_VA : linear &
 	    ~(uint64_t)PAGE_MASK;
 	t->t_code = start;
+	t->t_cold = j->j_cold_used;
 	t->t_link[0].l_from = t->t_link[1].l_from = t;
 	return (t);
+}
+
+static void
+publish_chunks(struct jit *j, struct tblock *t, uint32_t from, uint32_t size)
+{
+	uint32_t n;
+
+	if (size == 0)
+		return;
+	for (n = from >> JIT_CHUNK_SHIFT;
+	    n <= (from + size - 1) >> JIT_CHUNK_SHIFT; n++)
+		if (j->j_chunk[n] == NULL)
+			j->j_chunk[n] = t;
 }
 
 void
 jit_publish(struct cpu *c, struct tblock *t)
 {
 	struct jit *j = c->c_jit;
-	uint32_t n, last = (t->t_code + t->t_size - 1) >> JIT_CHUNK_SHIFT;
 
 	assert((uint8_t *)t == j->j_arena + j->j_arena_used);
 	j->j_arena_used += (uint32_t)(sizeof(*t) + (t->t_count + 1u) *
 	    sizeof(t->t_off[0]) + 15) & ~15u;
 	j->j_used = t->t_code + t->t_size;
+	j->j_cold_used = t->t_cold + t->t_cold_size;
 	if (j->j_last != NULL)
 		j->j_last->t_later = t;
 	j->j_last = t;
-	for (n = t->t_code >> JIT_CHUNK_SHIFT; n <= last; n++)
-		if (j->j_chunk[n] == NULL)
-			j->j_chunk[n] = t;
+	publish_chunks(j, t, t->t_code, t->t_size);
+	publish_chunks(j, t, t->t_cold, t->t_cold_size);
 	t->t_next = t->t_block->b_trans;
 	t->t_block->b_trans = t;
 	j->j_stats.js_translated++;
 	j->j_stats.js_insns += t->t_count;
-	j->j_stats.js_bytes += t->t_size;
+	j->j_stats.js_bytes += t->t_size + t->t_cold_size;
+}
+
+/* From here to here, which may be the end of the code cache. */
+static void
+chunks_clear(struct jit *j, uint32_t from, uint32_t to)
+{
+	uint32_t first = from >> JIT_CHUNK_SHIFT;
+
+	memset(&j->j_chunk[first], 0, (((to + (1u << JIT_CHUNK_SHIFT) - 1) >>
+	    JIT_CHUNK_SHIFT) - first) * sizeof(*j->j_chunk));
 }
 
 void
@@ -262,10 +288,11 @@ jit_flush(struct cpu *c)
 	c->c_slots = 1;
 	trace_slots_flush(c);
 	j->j_slots = 0;
-	memset(j->j_chunk, 0, ((j->j_used >> JIT_CHUNK_SHIFT) + 1) *
-	    sizeof(*j->j_chunk));
+	chunks_clear(j, 0, j->j_used);
+	chunks_clear(j, j->j_cold, j->j_cold_used);
 	j->j_last = NULL;
 	j->j_used = j->j_thunks;
+	j->j_cold_used = j->j_cold;
 	j->j_arena_used = 64;
 	j->j_flushes++;
 	j->j_stats.js_flushes++;

@@ -42,8 +42,10 @@ jit_contains(const struct cpu *c, uintptr_t rip)
 {
 	const struct jit *j = c->c_jit;
 
-	return (j != NULL && rip - (uintptr_t)CODE_RX(j, j->j_thunks) <
-	    j->j_used - j->j_thunks);
+	return (j != NULL && (rip - (uintptr_t)CODE_RX(j, j->j_thunks) <
+	    j->j_used - j->j_thunks ||
+	    rip - (uintptr_t)CODE_RX(j, j->j_cold) <
+	    j->j_cold_used - j->j_cold));
 }
 
 struct tblock *
@@ -53,13 +55,15 @@ jit_find(struct cpu *c, uintptr_t rip, unsigned *insn)
 	uint32_t off = (uint32_t)(rip - (uintptr_t)j->j_rx);
 	struct tblock *t;
 	unsigned lo, hi, mid;
+	bool cold = off >= j->j_cold;
 
 	if (!jit_contains(c, rip))
 		return (NULL);
 	t = j->j_chunk[off >> JIT_CHUNK_SHIFT];
-	while (t != NULL && off >= t->t_code + t->t_size)
+	while (t != NULL && off >= (cold ? t->t_cold + t->t_cold_size :
+	    t->t_code + t->t_size))
 		t = t->t_later;
-	if (t == NULL || off < t->t_code)
+	if (t == NULL || off < (cold ? t->t_cold : t->t_code))
 		return (NULL);
 	if (insn != NULL) {
 		/* the last whose code starts at or before off */

@@ -30,7 +30,8 @@
  * address of the page it runs in is in c_pageva.
  *
  * CODE is in a cache of bounded size, mapped twice (never writable and
- * executable at one address). When it is full all goes (jit_flush).
+ * executable at one address). When it is full all goes (jit_flush). Its upper
+ * half is for cold stubs, so that what is executed lies close together.
  * A translation has three entries that fall into each other:
  *	t_indirect: T1 is the linear address of the block; sets c_pageva
  *	t_poll:	    leaves if c_request is set
@@ -166,7 +167,8 @@ struct tblock {
 					   embedded, else NO_VA */
 	struct jit_link	*t_incoming;
 	uint32_t	 t_code;	/* code offset of t_indirect */
-	uint32_t	 t_size;	/* bytes from there, cold stubs included */
+	uint32_t	 t_size;	/* bytes from there */
+	uint32_t	 t_cold, t_cold_size;	/* the same of its stubs */
 	uint16_t	 t_poll, t_body;	/* from t_code */
 	uint16_t	 t_mode;	/* c_jmode */
 	uint8_t		 t_count;	/* instructions */
@@ -190,6 +192,8 @@ struct jit {
 	uint8_t		*j_rx, *j_rw;	/* [I] the code cache's two mappings */
 	uint32_t	 j_size;	/* [I] */
 	uint32_t	 j_used;
+	uint32_t	 j_cold;	/* [I] from here on: cold stubs */
+	uint32_t	 j_cold_used;	/* up to here */
 	uint32_t	 j_thunks;	/* [I] bytes of thunks at the start */
 	bool		 j_bmi2, j_pext, j_avx;	/* [I] what the host has; j_pext:
 					   and PEXT is fast */
@@ -335,13 +339,13 @@ bool	jit_slow(struct cpu *, uintptr_t back);	/* THUNK_SLOW, filled nothing */
 struct tblock *jit_translate(struct cpu *, struct block *b, uint64_t linear);
 /*
  * Memory for a translation of count instructions of b, zeroed but for t_block,
- * t_count, t_mode, t_va, t_code (16-byte aligned) and l_from; it is found by
- * nobody yet. If arena or code cache (code bytes are needed at most) are
- * short, everything is flushed first (code.c).
+ * t_count, t_mode, t_va, t_code (16-byte aligned), t_cold and l_from; it is
+ * found by nobody yet. If arena or code cache (code bytes are needed at most
+ * at each of both) are short, everything is flushed first (code.c).
  */
 struct tblock *jit_alloc(struct cpu *, struct block *b, uint64_t linear,
 	    unsigned count, uint32_t code);
-/* t is complete, t_size included: takes its place. */
+/* t is complete, t_size and t_cold_size included: takes its place. */
 void	jit_publish(struct cpu *, struct tblock *t);
 /* The live translation of b for the current mode and linear, or NULL. */
 struct tblock *jit_lookup(struct cpu *, struct block *b, uint64_t linear);

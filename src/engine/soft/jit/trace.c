@@ -893,7 +893,8 @@ trace_make(struct cpu *c)
 	for (n = 0; n < tr->tr_nblocks; n++)
 		if (tr->tr_blocks[n]->t_dead)
 			return;
-	if (tr->tr_nblocks == 0 || j->j_size - j->j_used < 2 * TRACE_CODE ||
+	if (tr->tr_nblocks == 0 || j->j_cold - j->j_used < 2 * TRACE_CODE ||
+	    j->j_size - j->j_cold_used < 2 * TRACE_CODE ||
 	    j->j_arena_size - j->j_arena_used < TRACE_ARENA)
 		return;
 	path_make(tr);

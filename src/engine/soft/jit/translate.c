@@ -221,8 +221,10 @@ jit_translate(struct cpu *c, struct block *b, uint64_t linear)
 	instructions(&x, count);
 	if (!x.x_ended)
 		tr_goto(&x, 0, x.x_off, NULL);
-	cold_stubs(&x);
 	x.x_t->t_size = (uint32_t)(x.x_p - x.x_start);
+	x.x_p = CODE_RW(j, x.x_t->t_cold);
+	cold_stubs(&x);
+	x.x_t->t_cold_size = (uint32_t)(x.x_p - CODE_RW(j, x.x_t->t_cold));
 	jit_publish(c, x.x_t);
 	return (x.x_t);
 }
