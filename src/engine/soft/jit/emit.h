@@ -31,7 +31,7 @@ extern const uint8_t tr_host[16];
 
 /* The most that one instruction may take of either. */
 #define TR_HOT_MAX	384
-#define TR_COLD_MAX	128
+#define TR_COLD_MAX	192
 #define TR_COLD		(BLOCK_INSNS * 4 + 16)
 
 struct tr;
@@ -84,6 +84,7 @@ struct tr {
 	/* of blocks only (frame.c) */
 	struct tr_frame	*x_frame;	/* good now, or NULL */
 	uint8_t		*x_frame_p;	/* here T0 is its c_frame[0] */
+	struct tr_cold	*x_frame_check;	/* where its check's failure goes */
 	unsigned	 x_nframes, x_frame_next;
 	struct tr_frame	 x_frames[BLOCK_INSNS + 1];
 	int32_t		 x_sp[BLOCK_INSNS];	/* rSP at each instruction, from
@@ -210,13 +211,14 @@ void	e_stack_move(struct tr *, int32_t n);
 void	tr_frames(struct tr *, unsigned count);
 /* Before each instruction: a frame's check, where one begins. */
 void	e_frame_begin(struct tr *);
-/* mem.c: that check. T0 + T1 is the host's address of the first byte. */
+/* mem.c: that check, which sets x_frame_check. T0 + T1 is the host's address of
+ * the first byte. */
 void	e_frame_check(struct tr *, int32_t disp, unsigned size, int access);
 /* Is [rSP + disp], size bytes, in the frame that is good now? */
 bool	e_frame_covers(const struct tr *, int32_t disp, unsigned size,
 	    int access);
 /* [T0 + T1] is it; returns the jump if the frame's check has failed, or NULL:
- * it has not. */
+ * its failure has not come here. */
 uint8_t	*e_frame_access(struct tr *, int32_t disp);
 /* No frame is good: for jumping into a block (t_frames). No flags. */
 void	e_frame_none(struct tr *);

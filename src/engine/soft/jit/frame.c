@@ -6,7 +6,8 @@
  * once, before the first of them: c_frame[0] then is the host's address of the
  * lowest byte and c_frame[1] is 0. An access that belongs to the frame finds
  * its host address from there. If the check fails (the bytes are in two pages,
- * or in none) c_frame is 0 and 1, and each access has its own cold stub.
+ * or not in the TLB) c_frame is 0 and 1, and each access has a check of its own
+ * in a cold stub.
  *
  * 1. A frame is checked for writing only if its first access writes: otherwise
  *    a page that is only read until a fault would be marked dirty.
@@ -22,7 +23,7 @@
 
 #include "engine/soft/jit/emit.h"
 
-/* Bytes of a frame, at most (THUNK_SLOW takes 255). */
+/* Bytes of a frame, at most. */
 #define FRAME_MAX	240
 /* Instructions that a check may go ahead of the first access. */
 #define FRAME_AHEAD	3
@@ -278,6 +279,7 @@ e_frame_begin(struct tr *x)
 		e_long(x, 0);
 	}
 	x->x_frame_p = x->x_p;
+	x->x_frame_check->tc_back = x->x_p;
 }
 
 bool

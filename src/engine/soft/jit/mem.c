@@ -297,19 +297,55 @@ e_check(struct tr *x, unsigned size, int access,
 
 static void	stack_again(struct tr *, struct tr_cold *);
 
-/* The access by rSP is part of a frame. */
+/*
+ * The access by rSP is part of a frame, which may not be good: then it has a
+ * check of its own, out of the way.
+ */
+static void
+emit_frame_access(struct tr *x, struct tr_cold *tc)
+{
+	bool saved;
+	uint8_t *miss;
+
+	stack_again(x, tc);
+	miss = e_check_inline(x, tc->tc_arg[1] & 0xff,
+	    (int)(tc->tc_arg[1] >> 8 & 0xff), &saved);
+	e_patch(x, e_jump(x, E_JMP), tc->tc_back);
+	e_patch(x, miss, x->x_p);
+	if (saved)
+		tc->tc_arg[1] |= ARG_SAVED;
+	emit_slow(x, tc);
+}
+
+/* The frame's check has failed: it is not good. */
+static void
+emit_frame_none(struct tr *x, struct tr_cold *tc)
+{
+	if (tc->tc_arg[1] & ARG_SAVED)
+		e_flags_restore(x);
+	tc->tc_arg[1] &= ~(uint64_t)ARG_SAVED;
+	e_frame_none(x);
+	if (tc->tc_ea != NULL)
+		emit_frame_access(x, tc);	/* the first, right behind */
+	else
+		e_patch(x, e_jump(x, E_JMP), tc->tc_back);
+}
+
 static void
 frame_access(struct tr *x, int32_t disp, unsigned size, int access)
 {
-	uint8_t *none = e_frame_access(x, disp);
 	struct tr_cold *tc;
+	uint8_t *none = e_frame_access(x, disp);
 
-	if (none == NULL)
-		return;
-	tc = tr_cold(x, none, emit_slow);
+	if (none != NULL)
+		tc = tr_cold(x, none, emit_frame_access);
+	else {
+		tc = x->x_frame_check;
+		tc->tc_back = x->x_p;
+	}
 	tc->tc_ea = stack_again;
 	tc->tc_arg[0] = (uint64_t)(int64_t)disp;
-	tc->tc_arg[1] = size | (unsigned)access << 8;
+	tc->tc_arg[1] |= size | (unsigned)access << 8;
 }
 
 static void
@@ -378,33 +414,16 @@ e_stack(struct tr *x, int32_t disp, unsigned size, int access)
 	e_check(x, size, access, stack_again, (uint64_t)(int64_t)disp);
 }
 
-/* Whatever becomes of it, the frame is not good. */
-static void
-emit_frame_slow(struct tr *x, struct tr_cold *tc)
-{
-	if (tc->tc_arg[1] & ARG_SAVED)
-		e_flags_restore(x);
-	tc->tc_arg[1] &= ~(uint64_t)ARG_SAVED;
-	e_frame_none(x);
-	emit_slow(x, tc);
-}
-
 void
 e_frame_check(struct tr *x, int32_t disp, unsigned size, int access)
 {
-	struct tr_cold *tc;
 	uint8_t *miss;
 	bool saved;
 
 	stack_ea(x, disp);
 	miss = e_check_inline(x, size, access, &saved);
-	tc = tr_cold(x, miss, emit_frame_slow);
-	tc->tc_ea = stack_again;
-	tc->tc_arg[0] = (uint64_t)(int64_t)disp;
-	/* more than fits, across a page's end: no copy (fill.c) will do */
-	if (!(access & ENGINE_WRITE))
-		size = 255;
-	tc->tc_arg[1] = size | (unsigned)access << 8 | (saved ? ARG_SAVED : 0);
+	x->x_frame_check = tr_cold(x, miss, emit_frame_none);
+	x->x_frame_check->tc_arg[1] = saved ? ARG_SAVED : 0;
 }
 
 void
