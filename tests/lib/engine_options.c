@@ -10,5 +10,5 @@ engine_options(void)
 {
 	const char *words = getenv("VMM_TEST_ENGINE");
 
-	return (words != NULL ? words : "");
+	return (words != NULL ? words : "interp");
 }

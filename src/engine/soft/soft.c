@@ -391,7 +391,8 @@ soft_vcpu_new(struct engine_vm *vm, unsigned id, const struct engine_host *host,
 	fpu_reset(c);
 	/* without memory for it the interpreter does */
 	if (!vm->ev_jit.jo_interp && jit_new(c, &vm->ev_jit) == 0 &&
-	    (vm->ev_jit.jo_tier > 1 || vm->ev_jit.jo_traces) &&
+	    vm->ev_jit.jo_tier != 1 && !vm->ev_jit.jo_nochain &&
+	    !vm->ev_jit.jo_traces &&
 	    vm->ev_sampler == NULL)
 		sampler_new(vm, &vm->ev_sampler);
 	regs_load(c, &r);

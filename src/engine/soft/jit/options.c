@@ -81,7 +81,6 @@ jit_options(const char *text, struct jit_options *jo, const char **bad)
 	size_t len;
 
 	memset(jo, 0, sizeof(*jo));
-	jo->jo_interp = true;
 	if (text == NULL)
 		return (0);
 	for (; *text != '\0'; text += len + (text[len] == ',')) {

@@ -85,8 +85,12 @@ sampler_new(struct engine_vm *vm, struct sampler **out)
 	s->s_vm = vm;
 	pthread_mutex_init(&s->s_lock, NULL);
 	pthread_cond_init(&s->s_cond, NULL);
-	/* signals are the client's */
+	/* signals are the client's, but for our own faults */
 	sigfillset(&all);
+	sigdelset(&all, SIGSEGV);
+	sigdelset(&all, SIGBUS);
+	sigdelset(&all, SIGFPE);
+	sigdelset(&all, SIGILL);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	error = pthread_create(&s->s_thread, NULL, sample_thread, s);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);

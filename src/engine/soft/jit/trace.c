@@ -209,7 +209,9 @@ path_liveness(struct trace *tr)
 	uint16_t live = tr->tr_loop ? 0 : FL_ARITH;
 	unsigned n, again = 2, reads, writes;
 
-	while (again-- > 0)
+	while (again-- > 0) {
+		if (!tr->tr_loop)
+			live = FL_ARITH;
 		for (n = tr->tr_ninsns; n-- > 0; ) {
 			i = tr->tr_insn[n].ti_insn;
 			if (i->i_op->o_rule == tr_jcc ||
@@ -221,6 +223,7 @@ path_liveness(struct trace *tr)
 			}
 			tr->tr_live[n] = live;
 		}
+	}
 }
 
 /* --- exits -------------------------------------------------------------------------------- */
