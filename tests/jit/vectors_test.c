@@ -22,13 +22,17 @@
 
 #define STRING(s)	#s
 #define VALUE(s)	STRING(s)
-/* Code at CODE; W(n) is a place in the window, DONE the end. */
+/* Code at CODE; W(n) is a place in the window, DONE the end: all is done ROUNDS
+ * times, so that there are traces of it. */
+#define ROUNDS		9u
+#define FRAME_FLAGS	(STACK_GPA - 24)
+#define ROUNDS_AT	(DATA_GPA + 0x5000u + (COUNTER & 0xfffu))
 #define SEQUENCE(name, ...)						\
 	extern const uint8_t name[], name##_end[];			\
-	__asm__(".pushsection .rodata\n" #name ":\n" __VA_ARGS__ "\n"	\
+	__asm__(".pushsection .rodata\n" #name ":\n9:\n" __VA_ARGS__ "\n" \
 	    #name "_end:\n.byte 0\n.popsection\n")
 #define W(n)		"0x10357000+" #n
-#define DONE		"out %al, $0xe0\nhlt\n"
+#define DONE		"decl 0x1035d010\njnz 9b\nout %al, $0xe0\nhlt\n"
 #define PAGE(name, n)	".org " #name " + 0x1000 * " #n ", 0x90\n"
 /* Two pages that are not neighbours in memory, A(0xfff) the first one's last
  * byte. */
@@ -95,7 +99,7 @@ SEQUENCE(zero_all, STACK "vpcmpeqd %ymm3, %ymm3, %ymm3\nvzeroall\n" BY_C
     "vpcmpeqd %ymm9, %ymm3, %ymm9\n" DONE);
 SEQUENCE(zero_compat, ".code32\nvzeroupper\nvpcmpeqd %ymm1, %ymm1, %ymm1\n"
     "vzeroall\nvpcmpeqd %ymm2, %ymm2, %ymm2\nvzeroupper\n"
-    "out %al, $0xe0\nhlt\n.code64");
+    DONE ".code64");
 /* x87 and MMX state over C. */
 SEQUENCE(x87_live, STACK "fninit\nfld1\n" BY_C "fldpi\n" BY_C "faddp\n" BY_C
     "fstpl " W(0x300) "\nfldt " W(0x308) "\nfbstp " W(0x318) "\n"
@@ -188,6 +192,7 @@ static void
 run(const struct sequence *s, struct rng *r)
 {
 	static struct oracle_state in, out[2];
+	uint32_t rounds = ROUNDS;
 	unsigned n, k;
 
 	for (k = 0; k < 2; k++) {
@@ -205,18 +210,24 @@ run(const struct sequence *s, struct rng *r)
 		for (k = 0; k < 2; k++) {
 			memcpy(side[k].sd_ram + DATA_GPA + 0x1000 + ACTIVE_A,
 			    in.os_a, sizeof(in.os_a));
+			memcpy(side[k].sd_ram + ROUNDS_AT, &rounds,
+			    sizeof(rounds));
 			side_load(&side[k], &in, s->s_compat ? SIDE_USER32 :
 			    SIDE_USER64);
 			side_run(&side[k], &out[k]);
 		}
+		/* the flags of a fault's frame are compared as registers */
+		memcpy(side[1].sd_ram + FRAME_FLAGS,
+		    side[0].sd_ram + FRAME_FLAGS, sizeof(uint64_t));
 		if (out[0].os_vector == s->s_vector &&
 		    memcmp(out[0].os_xstate, out[1].os_xstate, XSTATE) == 0 &&
-		    side_same(&in, &out[0], &out[1], false) &&
+		    side_same_flags(&in, &out[0], &out[1], side[1].sd_exact,
+			false) &&
 		    side_same_memory(&side[0], &side[1], true, false))
 			continue;
 		printf("# %s, %s, run %u: ends by %u\n", s->s_name,
 		    side[1].sd_name, n, out[0].os_vector);
-		side_same(&in, &out[0], &out[1], true);
+		side_same_flags(&in, &out[0], &out[1], side[1].sd_exact, true);
 		side_same_memory(&side[0], &side[1], true, true);
 		fail();
 	}
