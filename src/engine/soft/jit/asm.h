@@ -84,7 +84,8 @@
  * POLL	  In a cold stub: call POLL; .byte k. Leaves with RIP on instruction k.
  * MISS	  In a cold stub: call MISS; .byte k. The jump cache does not have T1.
  *	  Leaves, or goes to the target. k: the branch, which jit_miss() looks at
- *	  (it may have to fault), or the number of instructions: no branch.
+ *	  (it may have to fault), or the number of instructions: no branch;
+ *	  | MISS_AGAIN: the instruction has not begun, and is begun again.
  * X87	  Loads the x87 state; everything else is kept.
  * SYS	  In hot code: T1 is an instruction of sys.c, T0 the linear address
  *	  behind it. Executes it; does not come back.
@@ -95,6 +96,7 @@
 #define THUNK_LINK	2
 #define THUNK_POLL	3
 #define THUNK_MISS	4
+#define MISS_AGAIN	0x80
 #define THUNK_X87	5
 #define THUNK_STRING	6
 #define THUNK_SYS	7
@@ -120,6 +122,10 @@
 /* What is filled in all of these: struct jtlb (jtlb.c). */
 #define JT_LOGS		(JT_SLOTS + JT_SLOT_COUNT * 16)
 #define JT_LOGS_SIZE	0x200000
-#define JIT_AREA_SIZE	(JT_LOGS + JT_LOGS_SIZE)
+/* What the jump cache's entries were, whether they still hold or not, and the
+ * physical page that they depend on (jtlb.c). */
+#define JC_LAST		(JT_LOGS + JT_LOGS_SIZE)
+#define JC_PAGE		(JC_LAST + JT_SIZE)
+#define JIT_AREA_SIZE	(JC_PAGE + JT_SIZE)
 
 #endif

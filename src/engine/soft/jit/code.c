@@ -297,5 +297,6 @@ jit_flush(struct cpu *c)
 	j->j_flushes++;
 	j->j_stats.js_flushes++;
 	jtlb_flush(c, true);
+	jc_clear(c);
 	jit_returns_reset(c);
 }

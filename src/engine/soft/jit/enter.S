@@ -200,6 +200,7 @@ resume:
 .endm
 #define LIGHT_SLOW	1
 #define LIGHT_STRING	2
+#define LIGHT_MISS	3
 
 /*
  * uint8_t *helper(struct cpu *, uint64_t linear, unsigned size_and_access).
@@ -230,29 +231,26 @@ slow_fails:
 	jz	leave_stored
 	jmp	resume
 
-/*
- * uint8_t *helper(struct cpu *, uint64_t target, uintptr_t return address).
- * Goes on where it says; NULL: leaves.
- */
-	.balign	32
+/* uint8_t *helper(struct cpu *, uint64_t linear, uintptr_t return address):
+ * where to go on, or NULL. */
 thunk_miss:
 	popq	RETURN
 	SPILL_CALLER
+	SPILL_CALLEE
 	TO_C
 	movq	%r11, %gs:C_RIP
-	movq	HELPER(HELPER_SELF), %rdi
 	movq	%r11, %rsi
 	movq	RETURN, %rdx
-	call	*HELPER(HELPER_JUMP)
+	LIGHT	HELPER_JUMP, LIGHT_MISS
 	testq	%rax, %rax
-	jz	1f
+	jz	miss_fails
 	movq	%rax, RETURN
 	FROM_C
 	RELOAD_CALLER
 	movq	%gs:C_RIP, %r11
 	ret
-1:	movq	$EXIT_MISS, %gs:C_EXIT
-	SPILL_CALLEE
+miss_fails:
+	movq	$EXIT_MISS, %gs:C_EXIT
 	FPU_STORE
 	jmp	leave_stored
 
@@ -303,10 +301,12 @@ thunk_sys:
 
 thunk_light:
 	movq	%gs:C_CSTACK, %rsp
-	cmpl	$LIGHT_SLOW, %gs:C_LIGHT
+	movl	%gs:C_LIGHT, %eax
 	movl	$0, %gs:C_LIGHT
-	je	slow_fails
-	jmp	string_fails
+	cmpl	$LIGHT_STRING, %eax
+	jb	slow_fails
+	je	string_fails
+	jmp	miss_fails
 
 	.balign	32
 thunk_x87:

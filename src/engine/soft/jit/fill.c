@@ -105,24 +105,24 @@ probe(struct cpu *c, enum mmu_class class, uint64_t linear, unsigned need,
 	return (true);
 }
 
-uint8_t *
-jit_fill(struct cpu *c, uint64_t linear, unsigned what)
+/*
+ * The entry of linear's page with its tags, for an access (one of ENGINE_*)
+ * that must be inside the page; its host address.
+ */
+static struct tlb_entry *
+entry(struct cpu *c, uint64_t linear, unsigned need, unsigned access,
+    uint8_t **host)
 {
 	struct mmu *m = c->c_mmu;
-	unsigned size = what & 0xff, access = what >> 8, need, f;
 	enum mmu_class class = m->m_class;
 	struct tlb_entry *e;
 	atomic_uchar *flags;
 	struct walk w;
-	uint8_t *host;
 
-	if ((linear & PAGE_MASK) + size > PAGE_SIZE)
-		return (NULL);
 	if (!c->c_long)
 		linear = (uint32_t)linear;
 	else if (!cpu_canonical(linear))
 		return (NULL);
-	need = access & ENGINE_WRITE ? ENGINE_WRITE : ENGINE_READ;
 	e = tlb_slot(m->m_tlb[class], linear);
 	if (e->te_page != (linear & ~(uint64_t)PAGE_MASK) ||
 	    (e->te_rights & need) == 0 || !tlb_current(m, e)) {
@@ -132,14 +132,40 @@ jit_fill(struct cpu *c, uint64_t linear, unsigned what)
 		tlb_enter(c, e, linear, &w);
 	}
 	flags = vm_page(c->c_vm, &m->m_range,
-	    e->te_gpa | (linear & PAGE_MASK), &host);
-	if (flags == NULL)
+	    e->te_gpa | (linear & PAGE_MASK), host);
+	if (flags == NULL || atomic_load_explicit(flags,
+	    memory_order_relaxed) & PAGE_DENY(access))
 		return (NULL);
-	f = atomic_load_explicit(flags, memory_order_relaxed);
-	if (f & PAGE_DENY(access))
-		return (NULL);
-	e->te_addend = (uint64_t)(uintptr_t)host - linear;
+	e->te_addend = (uint64_t)(uintptr_t)*host - linear;
 	tlb_tags(c, class, e, flags);
+	return (e);
+}
+
+const struct tlb_entry *
+jit_fetch(struct cpu *c, uint64_t linear)
+{
+	const struct tlb_entry *e = tlb_slot(c->c_tlb, linear);
+	uint8_t *host;
+
+	if (e->te_exec == tlb_tag(c, linear, 1))
+		return (e);
+	return (entry(c, linear, ENGINE_EXEC, ENGINE_EXEC, &host));
+}
+
+uint8_t *
+jit_fill(struct cpu *c, uint64_t linear, unsigned what)
+{
+	struct mmu *m = c->c_mmu;
+	unsigned size = what & 0xff, access = what >> 8;
+	const struct tlb_entry *e;
+	uint8_t *host;
+
+	if ((linear & PAGE_MASK) + size > PAGE_SIZE)
+		return (NULL);
+	e = entry(c, linear, access & ENGINE_WRITE ? ENGINE_WRITE :
+	    ENGINE_READ, access, &host);
+	if (e == NULL)
+		return (NULL);
 	if (access & ENGINE_READ && e->te_read == 0)
 		return (NULL);
 	if (access & ENGINE_WRITE && e->te_write == 0) {

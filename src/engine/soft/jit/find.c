@@ -8,7 +8,6 @@
 
 #include "engine/soft/block.h"
 #include "engine/soft/cpu.h"
-#include "engine/soft/handlers.h"
 #include "engine/soft/jit/jit.h"
 #include "engine/soft/mmu.h"
 
@@ -110,24 +109,25 @@ jit_jump(struct cpu *c, uint64_t linear, uintptr_t back)
 	struct jit *j = c->c_jit;
 	const struct tlb_entry *e = tlb_slot(c->c_tlb, linear);
 	struct tblock *t, *from;
-	const struct insn *i;
 	struct block *b;
-	unsigned k;
+	unsigned k = *(const uint8_t *)back;
+	uint8_t *to;
 
-	if (j->j_opt.jo_nochain || (b = block_at(c, linear)) == NULL ||
-	    (t = jit_lookup(c, b, linear)) == NULL)
+	if (j->j_opt.jo_nochain)
 		return (NULL);
-	/* a call has not begun: it probes again */
+	if ((to = jc_again(c, linear)) == NULL) {
+		if ((b = block_at(c, linear)) == NULL ||
+		    (t = jit_lookup(c, b, linear)) == NULL)
+			return (NULL);
+		jc_set(c, linear, t,
+		    e->te_page == (linear & ~(uint64_t)PAGE_MASK) &&
+		    e->te_global != 0 && e->te_global == c->c_mmu->m_global);
+		to = CODE_RX(j, t->t_code);
+	}
+	j->j_stats.js_jc_miss++;
+	if ((k & MISS_AGAIN) == 0)
+		return (to);
 	if ((from = jit_find(c, back, NULL)) == NULL || from->t_map != NULL)
 		return (NULL);
-	jc_set(c, linear, t, e->te_page == (linear & ~(uint64_t)PAGE_MASK) &&
-	    e->te_global != 0 && e->te_global == c->c_mmu->m_global);
-	j->j_stats.js_jc_miss++;
-	k = *(const uint8_t *)back;
-	if (k < from->t_count) {
-		i = &from->t_block->b_insn[k];
-		if (i->i_exec == insn_call_rel || i->i_exec == insn_call_rm)
-			return (CODE_RX(j, from->t_code + from->t_off[k]));
-	}
-	return (CODE_RX(j, t->t_code));
+	return (CODE_RX(j, from->t_code + from->t_off[k & ~MISS_AGAIN]));
 }

@@ -226,7 +226,7 @@ probe_first(struct tr *x)
 		ok = e_jump8(x, E_JRCXZ);
 	} else
 		return;
-	miss(x, e_jump(x, E_JMP), x->x_k);
+	miss(x, e_jump(x, E_JMP), x->x_k | MISS_AGAIN);
 	e_patch8(x, ok);
 }
 

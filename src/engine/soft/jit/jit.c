@@ -355,6 +355,23 @@ interpret(struct cpu *c, struct tblock *t, unsigned k)
 		j->j_stats.js_by_insn[i->i_map << 8 | i->i_opcode]++;
 }
 
+/* Where the jump cache leads from CS:RIP, or NULL. */
+static const uint8_t *
+cached(struct cpu *c)
+{
+	const char *base = (const char *)c;
+	uint64_t key, host;
+	size_t at = (c->c_rip & 0xffff) * sizeof(key);
+
+	if (c->c_jmode & JM_NONE || c->c_jit->j_opt.jo_nochain)
+		return (NULL);
+	memcpy(&key, base + JC_KEY + at, sizeof(key));
+	if (key + c->c_rip + c->c_jmode != 0)
+		return (jc_again(c, c->c_rip));
+	memcpy(&host, base + JC_HOST + at, sizeof(host));
+	return ((const uint8_t *)(uintptr_t)host);
+}
+
 /*
  * An instruction has ended its block. Goes on where the jump cache says, in
  * whatever mode that is now (C_EXIT), or says false. The jump cache is good
@@ -363,24 +380,18 @@ interpret(struct cpu *c, struct tblock *t, unsigned k)
 static bool
 interpret_jump(struct cpu *c)
 {
-	struct jit *j = c->c_jit;
-	const char *base = (const char *)c;
-	uint64_t key, rip = c->c_rip;
-	size_t at = (rip & 0xffff) * sizeof(key);
-	unsigned req;
+	const uint8_t *to;
 
-	req = atomic_load_explicit(&c->c_request, memory_order_relaxed);
-	memcpy(&key, base + JC_KEY + at, sizeof(key));
-	if ((req & ~REQ_RESYNC) != 0 || c->c_jmode & JM_NONE ||
-	    key + rip + c->c_jmode != 0 || j->j_opt.jo_nochain)
+	if ((atomic_load_explicit(&c->c_request, memory_order_relaxed) &
+	    ~REQ_RESYNC) != 0 || (to = cached(c)) == NULL)
 		return (false);
-	if (req != 0)
+	if (atomic_load_explicit(&c->c_request, memory_order_relaxed) != 0)
 		atomic_fetch_and_explicit(&c->c_request, ~REQ_RESYNC,
 		    memory_order_acquire);
 	c->c_repeating = false;
 	jit_returns_select(c);
 	flags_split(c);
-	memcpy(&c->c_exit[1], base + JC_HOST + at, sizeof(c->c_exit[1]));
+	c->c_exit[1] = (uintptr_t)to;
 	return (true);
 }
 
@@ -497,7 +508,7 @@ left_poll(struct cpu *c)
 static struct jit_link *
 left_miss(struct cpu *c)
 {
-	unsigned k = *(const uint8_t *)c->c_exit[1];
+	unsigned k = *(const uint8_t *)c->c_exit[1] & ~MISS_AGAIN;
 	struct tblock *t;
 
 	t = jit_find(c, c->c_exit[1] - 1, NULL);
@@ -543,20 +554,24 @@ static struct jit_link *(*const left[])(struct cpu *) = {
 };
 
 static struct jit_link *
-enter(struct cpu *c, struct tblock *t)
+enter_at(struct cpu *c, const uint8_t *code)
 {
-	struct jit *j = c->c_jit;
-
 	jit_returns_select(c);
 	c->c_pageva = c->c_rip & ~(uint64_t)PAGE_MASK;
 	c->c_repeating = false;
 	c->c_block = NULL;
 	flags_split(c);
-	j->j_stats.js_enter++;
-	jit_enter(CODE_RX(j, t->t_code + t->t_body));
+	c->c_jit->j_stats.js_enter++;
+	jit_enter(code);
 	if (c->c_exit[0] != EXIT_NEXT)
 		flags_merge(c);
 	return (left[c->c_exit[0]](c));
+}
+
+static struct jit_link *
+enter(struct cpu *c, struct tblock *t)
+{
+	return (enter_at(c, CODE_RX(c->c_jit, t->t_code + t->t_body)));
 }
 
 void
@@ -629,6 +644,7 @@ jit_run(struct cpu *c)
 	struct jit *j = c->c_jit;
 	struct jit_link *l = NULL;
 	uint32_t flushes = j->j_flushes;
+	const uint8_t *to;
 	struct block *b;
 	struct tblock *t;
 
@@ -638,6 +654,12 @@ jit_run(struct cpu *c)
 	/* One block in any case: what is requested may have to wait for it. */
 	do {
 		c->c_block = NULL;
+		if (l == NULL && !trace_recording(c) &&
+		    atomic_load_explicit(&c->c_request,
+		    memory_order_relaxed) == 0 && (to = cached(c)) != NULL) {
+			l = enter_at(c, to);
+			continue;
+		}
 		b = block_find(c);
 		if ((trace_recording(c) && record(c, b)) ||
 		    (t = translation(c, b)) == NULL) {

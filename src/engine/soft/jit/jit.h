@@ -317,11 +317,19 @@ uint8_t	*jit_fill(struct cpu *, uint64_t linear, unsigned what);
 /* The same for one access by an instruction, for the SLOW thunk: also across the
  * end of a page, where it may be a copy. */
 uint8_t	*jit_fill_operand(struct cpu *, uint64_t linear, unsigned what);
+/* The TLB's entry for a fetch from linear's page, made if need be; NULL when the
+ * interpreter has to do it. Light (fill.c). */
+const struct tlb_entry *jit_fetch(struct cpu *, uint64_t linear);
 /* For the SYS thunk: instruction number which of sys.c, next: linear address
  * behind it. Light. */
 unsigned jit_sys(struct cpu *, unsigned which, uint64_t next);
 /* For the STRING thunk (string.c). */
 bool	jit_string(struct cpu *, const struct insn *);
+/* The entry that there was for linear in the current mode, if it still holds:
+ * it is in the jump cache again. Where it leads, or NULL. Light. */
+uint8_t	*jc_again(struct cpu *, uint64_t linear);
+/* There is and was no entry. */
+void	jc_clear(struct cpu *);
 /* No entry leads to t any more. */
 void	jc_forget(struct cpu *, const struct tblock *);
 

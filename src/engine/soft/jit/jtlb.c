@@ -211,6 +211,22 @@ jtlb_forget_write(struct cpu *c, const uint8_t *host)
 
 /* --- the jump cache ------------------------------------------------------------------- */
 
+static void
+jumps_flush(struct cpu *c, struct jtlb_log *l)
+{
+	uint32_t n, index;
+
+	if (l->l_jumps == 0)
+		return;
+	for (n = 0; n < l->l_jumps; n++) {
+		index = l->l_jump[n];
+		table(c, JC_KEY)[index] = nowhere(index);
+		l->l_jump_bits[index / 64] = 0;
+	}
+	l->l_jumps = 0;
+	clear(l->l_pages, JC_FILTER / 64);
+}
+
 void
 jc_set(struct cpu *c, uint64_t linear, const struct tblock *t, bool global)
 {
@@ -220,6 +236,9 @@ jc_set(struct cpu *c, uint64_t linear, const struct tblock *t, bool global)
 	table(c, JC_KEY)[index] = -(linear + t->t_mode);
 	table(c, JC_HOST)[index] =
 	    (uintptr_t)CODE_RX(c->c_jit, t->t_code);
+	table(c, JC_LAST)[index] = t->t_block->b_gpa2 == NO_PAGE ?
+	    -(linear + t->t_mode) : 0;
+	table(c, JC_PAGE)[index] = t->t_block->b_gpa & ~(uint64_t)PAGE_MASK;
 	mark(l->l_pages, page_hash(linear));
 	/* one that straddles two pages hangs on the second, too */
 	if (t->t_block->b_gpa2 != NO_PAGE)
@@ -239,23 +258,37 @@ jc_forget(struct cpu *c, const struct tblock *t)
 		if (table(c, JC_HOST)[index] == host) {
 			table(c, JC_KEY)[index] = nowhere(index);
 			table(c, JC_HOST)[index] = 0;
+			table(c, JC_LAST)[index] = 0;
 		}
 }
 
-static void
-jumps_flush(struct cpu *c, struct jtlb_log *l)
+uint8_t *
+jc_again(struct cpu *c, uint64_t linear)
 {
-	uint32_t n, index;
+	uint32_t index = linear & (JT_ENTRIES - 1);
+	uint64_t last = table(c, JC_LAST)[index];
+	struct jtlb_log *l;
+	const struct tlb_entry *e;
 
-	if (l->l_jumps == 0)
-		return;
-	for (n = 0; n < l->l_jumps; n++) {
-		index = l->l_jump[n];
-		table(c, JC_KEY)[index] = nowhere(index);
-		l->l_jump_bits[index / 64] = 0;
-	}
-	l->l_jumps = 0;
-	clear(l->l_pages, JC_FILTER / 64);
+	if (last == 0 || last + linear + c->c_jmode != 0)
+		return (NULL);
+	e = jit_fetch(c, linear);
+	if (e == NULL || e->te_gpa != table(c, JC_PAGE)[index])
+		return (NULL);
+	l = &jtlb(c)->log[e->te_global != 0];
+	table(c, JC_KEY)[index] = last;
+	mark(l->l_pages, page_hash(linear));
+	if (mark(l->l_jump_bits, index))
+		l->l_jump[l->l_jumps++] = (uint16_t)index;
+	return ((uint8_t *)(uintptr_t)table(c, JC_HOST)[index]);
+}
+
+void
+jc_clear(struct cpu *c)
+{
+	jumps_flush(c, &jtlb(c)->log[0]);
+	jumps_flush(c, &jtlb(c)->log[1]);
+	clear(table(c, JC_LAST), JT_ENTRIES);
 }
 
 /* Jumps to [from, to) go. Their keys are of any mode. */

@@ -215,7 +215,7 @@ jump(struct cpu *c)
 	size_t at = (c->c_rip & 0xffff) * 8;
 
 	if (*(const uint64_t *)(const void *)(base + JC_KEY + at) + c->c_rip +
-	    c->c_jmode != 0)
+	    c->c_jmode != 0 && jc_again(c, c->c_rip) == NULL)
 		return (SYS_LEAVE);
 	jit_returns_select(c);
 	c->c_exit[1] = *(const uint64_t *)(const void *)(base + JC_HOST + at);
