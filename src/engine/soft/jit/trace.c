@@ -207,7 +207,7 @@ path_liveness(struct trace *tr)
 {
 	const struct insn *i;
 	uint16_t live = tr->tr_loop ? 0 : FL_ARITH;
-	unsigned n, again = 2, reads, writes;
+	unsigned n, again = tr->tr_loop ? 2 : 1, reads, writes;
 
 	while (again-- > 0) {
 		if (!tr->tr_loop)
