@@ -10,6 +10,7 @@
 #define MACHINE_BOARD_H
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdatomic.h>
 
 #include <vmm.h>
@@ -54,6 +55,8 @@ struct wire {
 #define REQUEST_STOP	0x08
 #define REQUEST_STATS	0x10
 
+#define BOARD_EXITS	7	/* that are known: run.c */
+
 struct machine {
 	struct machine_config m_config;	/* [I] */
 	struct loop	*m_loop;	/* [I] */
@@ -66,6 +69,8 @@ struct machine {
 	uint8_t		 m_sigstack[65536]; /* of the VCPU's thread */
 	bool		 m_ran;		/* m_thread is there */
 	bool		 m_made;	/* the board is complete */
+	FILE		*m_trace;	/* [c] NULL: exits are not written down */
+	uint64_t	 m_exits[BOARD_EXITS];	/* [c] by run.c's table */
 
 	/* memory [I] */
 	void		*m_map;		/* with its guard pages */

@@ -135,7 +135,11 @@ machine_new(struct machine **mp, const struct machine_config *mc,
 	m->m_vmm = -1;
 	pthread_mutex_init(&m->m_wire_lock, NULL);
 	signals_block(&old);
-	ret = machine_make(m, err);
+	if (mc->mc_trace != NULL &&
+	    (m->m_trace = fopen(mc->mc_trace, "we")) == NULL)
+		ret = err_sys(err, "cannot write %s", mc->mc_trace);
+	else
+		ret = machine_make(m, err);
 	if (ret == 0)
 		*mp = m;
 	else
@@ -220,6 +224,8 @@ machine_free(struct machine *m)
 	if (m->m_vmm != -1)
 		vmm_close(m->m_vmm);
 	loop_free(m->m_loop);
+	if (m->m_trace != NULL)
+		fclose(m->m_trace);
 	memory_free(m);
 	pthread_mutex_destroy(&m->m_wire_lock);
 	free(m);

@@ -36,6 +36,8 @@ struct machine_config {		/* strings borrowed until machine_free() */
 	struct machine_nic mc_nic[MACHINE_NICS_MAX];
 	size_t		 mc_nnics;
 	const char	*mc_engine;	/* "auto", "soft", ... */
+	const char	*mc_trace;	/* file that gets a line an exit, or
+					   NULL */
 	bool		 mc_stats;	/* log the engine's counts at the end */
 	bool		 mc_no_reboot;	/* a reset ends the machine */
 	int		 mc_exit_port;	/* -1: none */

@@ -77,6 +77,9 @@ power_on(struct machine *m)
 	return (NEXT_RUN);
 }
 
+static enum next exit_handle(struct machine *);
+static void	report_exits(struct machine *);
+
 static enum next
 reset(struct machine *m, enum machine_end how)
 {
@@ -87,8 +90,7 @@ reset(struct machine *m, enum machine_end how)
 	return (power_on(m));
 }
 
-/* What the VCPU did, and how fast by its thread's CPU time; then the engine's
- * own counts. */
+/* What the VCPU's thread did; then the engine's own counts. */
 static void
 report(struct machine *m)
 {
@@ -102,11 +104,9 @@ report(struct machine *m)
 	    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts) == -1)
 		return;
 	seconds = (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-	log_say("%s: %.0f million guest instructions in %.2f s of CPU time "
-	    "(%.0f million a second), %llu exits", m->m_config.mc_name,
-	    (double)vst.vst_insns / 1e6, seconds,
-	    (double)vst.vst_insns / 1e6 / (seconds > 0 ? seconds : 1),
-	    (unsigned long long)vst.vst_exits);
+	log_say("%s: %.2f s of CPU time, %llu exits", m->m_config.mc_name,
+	    seconds, (unsigned long long)vst.vst_exits);
+	report_exits(m);
 	for (line = text; *line != '\0'; line = next) {
 		next = line + strcspn(line, "\n");
 		if (*next != '\0')
@@ -231,7 +231,6 @@ exit_unknown(struct machine *m)
 	return (end(m, MACHINE_ERROR));
 }
 
-static enum next	exit_handle(struct machine *);
 
 /* --- the thread ---------------------------------------------------------- */
 
@@ -279,26 +278,72 @@ run_vcpu_thread(void *arg)
 	return (NULL);
 }
 
-static const struct {
-	uint16_t	reason;
-	enum next	(*handle)(struct machine *);
-} exits[] = {
-	{ VMX_EXIT_IO,			exit_io },
-	{ VMX_EXIT_EPT_VIOLATION,	exit_memory },
-	{ VMX_EXIT_INT_WINDOW,		exit_go_on },	/* vrp_irqready is 1 */
-	{ VM_EXIT_NONE,			exit_go_on },	/* kicked */
-	{ VMX_EXIT_HLT,			exit_hlt },
-	{ VMX_EXIT_TRIPLE_FAULT,	exit_triple_fault },
-	{ VM_EXIT_TERMINATED,		exit_terminated },
+/* --- what to do when RUN returns ------------------------------------------ */
+
+static const struct exit_row {
+	uint16_t	er_reason;
+	enum next	(*er_handle)(struct machine *);
+	const char	*er_name;
+} exits[BOARD_EXITS] = {
+	{ VMX_EXIT_IO,			exit_io,	"port" },
+	{ VMX_EXIT_EPT_VIOLATION,	exit_memory,	"device memory" },
+	/* vrp_irqready is 1 */
+	{ VMX_EXIT_INT_WINDOW,		exit_go_on,	"interrupt window" },
+	{ VM_EXIT_NONE,			exit_go_on,	"kicked" },
+	{ VMX_EXIT_HLT,			exit_hlt,	"halted for ever" },
+	{ VMX_EXIT_TRIPLE_FAULT,	exit_triple_fault, "triple fault" },
+	{ VM_EXIT_TERMINATED,		exit_terminated, "terminated" },
 };
+
+/* --trace: an exit, before anything is done about it. */
+static void
+exit_trace(struct machine *m, const struct exit_row *er)
+{
+	const struct vmm_exit *vx = &m->m_exit;
+	const struct vm_exit_inout *vei = &vx->vx_exit.vei;
+	FILE *f = m->m_trace;
+
+	fprintf(f, "%.6f %s", (double)m->m_clock.c_ops->co_now(&m->m_clock) / 1e9,
+	    er->er_name);
+	if (er->er_reason == VMX_EXIT_IO && vei->vei_dir == VEI_DIR_OUT)
+		fprintf(f, " %#x.%u <- %#x", vei->vei_port, vei->vei_size,
+		    vei->vei_data);
+	else if (er->er_reason == VMX_EXIT_IO)
+		fprintf(f, " %#x.%u ->", vei->vei_port, vei->vei_size);
+	else if (er->er_reason == VMX_EXIT_EPT_VIOLATION &&
+	    vx->vx_mmio_dir == VEI_DIR_OUT)
+		fprintf(f, " %#llx.%u <- %#llx",
+		    (unsigned long long)vx->vx_mmio_gpa, vx->vx_mmio_size,
+		    (unsigned long long)vx->vx_mmio_data);
+	else if (er->er_reason == VMX_EXIT_EPT_VIOLATION)
+		fprintf(f, " %#llx.%u ->",
+		    (unsigned long long)vx->vx_mmio_gpa, vx->vx_mmio_size);
+	fputc('\n', f);
+}
 
 static enum next
 exit_handle(struct machine *m)
 {
 	size_t i;
 
-	for (i = 0; i < sizeof(exits) / sizeof(exits[0]); i++)
-		if (exits[i].reason == m->m_run.vrp_exit_reason)
-			return (exits[i].handle(m));
+	for (i = 0; i < BOARD_EXITS; i++)
+		if (exits[i].er_reason == m->m_run.vrp_exit_reason) {
+			m->m_exits[i]++;
+			if (m->m_trace != NULL)
+				exit_trace(m, &exits[i]);
+			return (exits[i].er_handle(m));
+		}
 	return (exit_unknown(m));
+}
+
+static void
+report_exits(struct machine *m)
+{
+	size_t i;
+
+	for (i = 0; i < BOARD_EXITS; i++)
+		if (m->m_exits[i] != 0)
+			log_say("%s: exits, %s: %llu", m->m_config.mc_name,
+			    exits[i].er_name,
+			    (unsigned long long)m->m_exits[i]);
 }

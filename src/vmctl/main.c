@@ -38,6 +38,7 @@ static const struct command commands[] = {
 	    "--stats             print what the CPU engine counted at the "
 	    "end,\n"
 	    "                    and on SIGUSR1\n"
+	    "--trace file        write a line for each exit to a device\n"
 	    "--timeout seconds   end the VM then, with status 124\n"
 	    "--no-reboot         end the VM when the guest resets or crashes\n"
 	    "--exit-port port    end the VM when the guest writes v to this "

@@ -45,7 +45,7 @@ struct session {
 /* --- options ---------------------------------------------------------------- */
 
 enum { OPT_INITRD = 0x100, OPT_APPEND, OPT_NET, OPT_ENGINE, OPT_TIMEOUT,
-    OPT_NO_REBOOT, OPT_EXIT_PORT, OPT_STATS };
+    OPT_NO_REBOOT, OPT_EXIT_PORT, OPT_STATS, OPT_TRACE };
 
 static const struct option run_longopts[] = {
 	{ "initrd", required_argument, NULL, OPT_INITRD },
@@ -56,6 +56,7 @@ static const struct option run_longopts[] = {
 	{ "no-reboot", no_argument, NULL, OPT_NO_REBOOT },
 	{ "exit-port", required_argument, NULL, OPT_EXIT_PORT },
 	{ "stats", no_argument, NULL, OPT_STATS },
+	{ "trace", required_argument, NULL, OPT_TRACE },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 }
 };
@@ -119,6 +120,9 @@ set_option(struct run_options *ro, int opt, const char *word, struct err *err)
 		return (parse_seconds(word, &ro->ro_timeout, err));
 	case OPT_NO_REBOOT:
 		mc->mc_no_reboot = true;
+		return (0);
+	case OPT_TRACE:
+		mc->mc_trace = word;
 		return (0);
 	case OPT_STATS:
 		mc->mc_stats = true;

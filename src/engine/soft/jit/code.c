@@ -14,6 +14,8 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -246,6 +248,35 @@ publish_chunks(struct jit *j, struct tblock *t, uint32_t from, uint32_t size)
 			j->j_chunk[n] = t;
 }
 
+/* A line of perf's map: where, how long, a name. */
+static void
+perf_name(struct cpu *c, const struct tblock *t, uint32_t at, uint32_t size)
+{
+	struct jit *j = c->c_jit;
+	uint64_t linear = (t->t_va != NO_VA ? t->t_va : c->c_pageva) +
+	    (t->t_block->b_gpa & PAGE_MASK);
+
+	fprintf(j->j_perf, "%lx %x guest_%s_%s%llx\n",
+	    (unsigned long)(uintptr_t)CODE_RX(j, at), size,
+	    t->t_mode & JM_CPL3 ? "user" : "kernel",
+	    trace_recording(c) ? "trace_" : "", (unsigned long long)linear);
+	fflush(j->j_perf);
+}
+
+void
+jit_perf_open(struct jit *j)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/tmp/perf-%d.map", (int)getpid());
+	unlink(path);		/* of an earlier process, if it was ours */
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+	    0600);
+	if (fd != -1 && (j->j_perf = fdopen(fd, "w")) == NULL)
+		close(fd);
+}
+
 void
 jit_publish(struct cpu *c, struct tblock *t)
 {
@@ -266,6 +297,10 @@ jit_publish(struct cpu *c, struct tblock *t)
 	j->j_stats.js_translated++;
 	j->j_stats.js_insns += t->t_count;
 	j->j_stats.js_bytes += t->t_size + t->t_cold_size;
+	if (j->j_perf != NULL) {
+		perf_name(c, t, t->t_code, t->t_size);
+		perf_name(c, t, t->t_cold, t->t_cold_size);
+	}
 }
 
 /* From here to here, which may be the end of the code cache. */

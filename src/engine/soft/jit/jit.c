@@ -112,6 +112,8 @@ jit_new(struct cpu *c, const struct jit_options *jo)
 	error = j->j_sigstack == MAP_FAILED ? ENOMEM : jit_code_new(j);
 	if (error == 0)
 		error = trace_new(c);
+	if (j->j_opt.jo_perf)
+		jit_perf_open(j);
 	if (error != 0) {
 		jit_free(c);
 		return (error);
@@ -143,6 +145,8 @@ jit_free(struct cpu *c)
 		return;
 	lockstep_free(c);
 	jit_code_free(j);
+	if (j->j_perf != NULL)
+		fclose(j->j_perf);
 	trace_free(c);
 	if (j->j_sigstack != MAP_FAILED)
 		munmap(j->j_sigstack, SIGSTACK_SIZE);

@@ -83,6 +83,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "engine/soft/block.h"
 #include "engine/soft/cpu.h"
@@ -128,6 +129,7 @@ struct jit_options {
 	unsigned	jo_hot;		/* executions before translation; 0: default */
 	unsigned	jo_tier;	/* highest tier: 0 default, 1 blocks, 2 traces */
 	bool		jo_traces;	/* traces are formed at once */
+	bool		jo_perf;	/* /tmp/perf-PID.map names translations */
 };
 
 /*
@@ -220,6 +222,7 @@ struct jit {
 					   hash of the target's page */
 	uint32_t	 j_slots;	/* in use */
 	struct trace	*j_trace;	/* [I] being recorded */
+	FILE		*j_perf;	/* perf's map, or NULL */
 	struct lockstep	*j_lockstep;	/* NULL: not jo_lockstep */
 	struct jit_stats {
 		uint64_t js_translated, js_insns, js_bytes, js_flushes,
@@ -355,6 +358,8 @@ struct tblock *jit_alloc(struct cpu *, struct block *b, uint64_t linear,
 	    unsigned count, uint32_t code);
 /* t is complete, t_size and t_cold_size included: takes its place. */
 void	jit_publish(struct cpu *, struct tblock *t);
+/* perf's map, if it can be made. */
+void	jit_perf_open(struct jit *);
 /* The live translation of b for the current mode and linear, or NULL. */
 struct tblock *jit_lookup(struct cpu *, struct block *b, uint64_t linear);
 /* The same, but not a trace. */

@@ -26,6 +26,7 @@ static const struct option_row {
 	FLAG("noavx", jo_noavx),
 	FLAG("nofsgsbase", jo_nofsgsbase),
 	FLAG("traces", jo_traces),
+	FLAG("perf", jo_perf),
 	NUMBER("insns", jo_insns),
 	NUMBER("tlb", jo_tlb),
 	NUMBER("flush", jo_flush),

@@ -68,10 +68,11 @@ jit_report(const struct cpu *c, char *buf, size_t len)
 	struct text t = { buf, len };
 
 	buf[0] = '\0';
-	if (j == NULL) {
-		add(&t, "translator: off\n");
+	/* translated code counts its instructions only if it is asked to */
+	COUNT(&t, j != NULL && j->j_opt.jo_count ? "instructions" :
+	    "instructions, interpreted", c->c_insn_count);
+	if (j == NULL)
 		return;
-	}
 	js = &j->j_stats;
 	add(&t, "code cache: %u of %u KiB, translations %u of %u KiB\n",
 	    (j->j_used + j->j_cold_used - j->j_cold) >> 10, j->j_size >> 10, j->j_arena_used >> 10,
