@@ -46,7 +46,7 @@ static struct engine_vm *vm;
 static struct engine_vcpu *vcpu;
 static struct cpu *c;
 
-/* --- the guest's tables -------------------------------------------------------------- */
+/* --- the guest's tables -------------------------------------------------- */
 
 static void
 put(uint64_t at, uint64_t value)
@@ -148,7 +148,7 @@ teardown(void **state)
 	return (0);
 }
 
-/* --- looking as translated code does --------------------------------------------------- */
+/* --- looking as translated code does ------------------------------------- */
 
 /* The host's address that an inline check of one access gives, or NULL. */
 static uint8_t *
@@ -197,7 +197,7 @@ assert_gone(uint64_t linear)
 	}
 }
 
-/* --- tests --------------------------------------------------------------------------------- */
+/* --- tests --------------------------------------------------------------- */
 
 static void
 test_empty(void **state)
@@ -571,7 +571,69 @@ test_jumps(void **state)
 	assert_int_equal(jump(LINEAR + 0xffe, st.t_mode), 0);
 }
 
-/* --- the two walks ------------------------------------------------------------------------- */
+static void
+test_again(void **state)
+{
+	struct block b = { .b_gpa = DATA + 0x123, .b_gpa2 = NO_PAGE };
+	struct block s = { .b_gpa = DATA + 0xffe, .b_gpa2 = DATA + 0x1000 };
+	struct tblock t = { .t_block = &b, .t_code = 0x1000,
+	    .t_mode = JM_64 | JM_CPL3 };
+	struct tblock st = { .t_block = &s, .t_code = 0x3000,
+	    .t_mode = JM_64 | JM_CPL3 };
+	uint64_t user = LINEAR + 0x123;
+	uint8_t *code = c->c_jit->j_rx + 0x1000;
+
+	(void)state;
+	c->c_jmode = t.t_mode;
+	assert_null(jc_again(c, user));
+	jc_set(c, user, &t, false);
+	mmu_flush_context(c);
+	assert_int_equal(jump(user, t.t_mode), 0);
+	/* other addresses and modes never were there */
+	assert_null(jc_again(c, user + 0x10000));
+	c->c_jmode = JM_64 | JM_CPL0;
+	assert_null(jc_again(c, user));
+	c->c_jmode = t.t_mode;
+	assert_ptr_equal(jc_again(c, user), code);
+	assert_int_equal(jump(user, t.t_mode), (uintptr_t)code);
+	/* and it goes with the next change of CR3, though not with INVLPG */
+	mmu_flush_context(c);
+	assert_int_equal(jump(user, t.t_mode), 0);
+	assert_ptr_equal(jc_again(c, user), code);
+	mmu_flush_page(c, user);
+	assert_int_equal(jump(user, t.t_mode), 0);
+	/* another page is there, or none, or one that may not be executed */
+	leaf(0, (DATA + 0x5000) | ALL);
+	assert_null(jc_again(c, user));
+	leaf(0, 0);
+	mmu_flush_page(c, user);
+	assert_null(jc_again(c, user));
+	leaf(0, DATA | ALL | PTE_NX);
+	assert_null(jc_again(c, user));
+	assert_int_equal(leaf_of(0), DATA | ALL | PTE_NX);
+	leaf(0, DATA | ALL);
+	assert_int_equal(engine_soft.eo_protect(vm, DATA, PAGE_SIZE,
+	    PROT_READ), 0);
+	mmu_retag(c);
+	assert_null(jc_again(c, user));
+	assert_int_equal(engine_soft.eo_protect(vm, DATA, PAGE_SIZE,
+	    PROT_READ | PROT_EXEC), 0);
+	mmu_retag(c);
+	assert_ptr_equal(jc_again(c, user), code);
+	/* a translation that dies, and one that hangs on two pages */
+	mmu_flush_context(c);
+	jc_forget(c, &t);
+	assert_null(jc_again(c, user));
+	jc_set(c, LINEAR + 0xffe, &st, false);
+	mmu_flush_context(c);
+	assert_null(jc_again(c, LINEAR + 0xffe));
+	jc_set(c, user, &t, false);
+	jc_clear(c);
+	assert_int_equal(jump(user, t.t_mode), 0);
+	assert_null(jc_again(c, user));
+}
+
+/* --- the two walks ------------------------------------------------------- */
 
 static uint64_t
 random64(uint64_t *seed)
@@ -694,6 +756,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_limit, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_slots, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_jumps, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_walk, setup, teardown),
 	};
 
