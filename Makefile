@@ -91,8 +91,11 @@ LIGHT	  := src/engine/soft/tlb.c src/engine/soft/jit/jtlb.c \
     src/engine/soft/jit/code.c src/engine/soft/mmu.c \
     src/engine/soft/block.c
 LIGHT_OBJ := $(LIGHT:%=$(B)/obj/%.o)
-$(LIGHT_OBJ): private CFLAGS += -mgeneral-regs-only \
-    -fno-tree-loop-distribute-patterns -fno-stack-protector
+# no loop may become a call of memset()
+LIGHT_CFLAGS := -mgeneral-regs-only -fno-stack-protector \
+    $(if $(findstring clang,$(shell $(CC) --version)),-fno-builtin,\
+    -fno-tree-loop-distribute-patterns)
+$(LIGHT_OBJ): private CFLAGS += $(LIGHT_CFLAGS)
 
 $(B)/obj/%.S.o: %.S | deps-ok
 	@mkdir -p $(@D)

@@ -124,7 +124,7 @@ jtlb_init(struct cpu *c)
 		table(c, JC_KEY)[n] = nowhere(n);
 }
 
-/* --- slots of traces -------------------------------------------------------------- */
+/* --- slots of traces ----------------------------------------------------- */
 
 /*
  * An empty slot: no canonical address is in that page, and the host refuses
@@ -145,7 +145,7 @@ trace_slots_flush(struct cpu *c)
 	}
 }
 
-/* --- entries ------------------------------------------------------------------------ */
+/* --- entries ------------------------------------------------------------- */
 
 static void
 log_flush(struct cpu *c, struct jtlb_log *l)
@@ -209,7 +209,7 @@ jtlb_forget_write(struct cpu *c, const uint8_t *host)
 	trace_slots_flush(c);
 }
 
-/* --- the jump cache ------------------------------------------------------------------- */
+/* --- the jump cache ------------------------------------------------------ */
 
 static void
 jumps_flush(struct cpu *c, struct jtlb_log *l)
@@ -305,7 +305,7 @@ jumps_forget(struct cpu *c, uint64_t from, uint64_t to)
 	}
 }
 
-/* --- losses ------------------------------------------------------------------------------ */
+/* --- losses -------------------------------------------------------------- */
 
 void
 jtlb_forget(struct cpu *c, uint64_t linear)

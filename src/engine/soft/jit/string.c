@@ -31,7 +31,7 @@ struct string {
 	unsigned	 s_repeat;	/* INSN_REP, INSN_REPNE or 0 */
 };
 
-/* --- addresses ---------------------------------------------------------------- */
+/* --- addresses ----------------------------------------------------------- */
 
 /* Host address of linear's byte, if its page may be accessed without more. */
 static inline uint8_t *
@@ -99,7 +99,7 @@ count_off(struct string *s, uint64_t n)
 		s->s_c->c_gpr[RCX] = s->s_count;
 }
 
-/* --- runs of bytes ------------------------------------------------------------- */
+/* --- runs of bytes ------------------------------------------------------- */
 
 typedef uint64_t __attribute__((may_alias, aligned(1))) quad;
 typedef uint32_t __attribute__((may_alias, aligned(1))) dword;
@@ -175,7 +175,7 @@ fill(uint8_t *to, uint64_t value, uint64_t n)
 	move_tail(to, (const uint8_t *)&value, n % 8);
 }
 
-/* --- instructions ---------------------------------------------------------------- */
+/* --- instructions -------------------------------------------------------- */
 
 /* Each does a run of elements; false: the interpreter has to do the next. */
 
@@ -356,7 +356,7 @@ jit_string(struct cpu *c, const struct insn *i)
 	return (true);
 }
 
-/* --- the rule ---------------------------------------------------------------------- */
+/* --- the rule ------------------------------------------------------------ */
 
 bool
 tr_string(struct tr *x, const struct insn *i)

@@ -11,7 +11,8 @@
  * 3. RF that IRET loads is not kept while no breakpoint is armed: then it says
  *    nothing.
  *
- * SDM vol. 2; vol. 3A 5.8.8, 6.14. The VCPU's thread; jit_sys() is light (jit.h).
+ * SDM vol. 2; vol. 3A 5.8.8, 6.14. The VCPU's thread; jit_sys() is light
+ * (jit.h).
  */
 #include <stdatomic.h>
 #include <stddef.h>
@@ -32,7 +33,7 @@
 		e_bytes((x), code_bytes, sizeof(code_bytes));		\
 	} while (0)
 
-/* --- in place -------------------------------------------------------------------- */
+/* --- in place ------------------------------------------------------------ */
 
 /* Bit n of ecx is cleared; r11 goes. No flags, with BMI2. */
 static void
@@ -173,7 +174,7 @@ emit_mov_r_cr(struct tr *x, const struct insn *i)
 	return (true);
 }
 
-/* --- by the helper ------------------------------------------------------------------ */
+/* --- by the helper ------------------------------------------------------- */
 
 static uint64_t
 flags_all(const struct cpu *c)
@@ -452,7 +453,7 @@ emit_light(struct tr *x, const struct insn *i)
 	return (true);
 }
 
-/* --- the rule --------------------------------------------------------------------------- */
+/* --- the rule ------------------------------------------------------------ */
 
 bool
 tr_sys(struct tr *x, const struct insn *i)
