@@ -242,6 +242,8 @@ seg_commit(struct cpu *c, unsigned seg, const struct segment *s)
 	seg_derive(c, &c->c_seg[seg]);
 	if (seg == SEG_SS)
 		cpu_mode_update(c);	/* stack size */
+	else if (!c->c_code64)
+		jit_mode_update(c);	/* is it flat? */
 }
 
 void
@@ -273,6 +275,8 @@ seg_drop_inner(struct cpu *c)
 			continue;
 		seg_set_null(s, 0);
 	}
+	if (!c->c_code64)
+		jit_mode_update(c);
 }
 
 /* --- MOV, PUSH, POP, LDS... -------------------------------------------------------------- */
