@@ -172,6 +172,17 @@ $(B)/tests/%: $(B)/obj/tests/%.c.o $$(call test_aux,$$(*D)) $(TEST_AUX) \
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(SLIRP) $(LDLIBS) -lcmocka -lZydis -lutil
 
+# These see every translation as it is made (tests/jit/verify.c), and so does
+# a vmctl for a whole boot.
+VERIFY	:= -Wl,--wrap=jit_publish,--wrap=jit_translate
+$(B)/tests/jit/%: private LDFLAGS += $(VERIFY)
+TEST_VMCTL := $(B)/tests/verify/vmctl
+$(TEST_VMCTL): $(VMCTL_OBJ) $(B)/obj/tests/jit/verify.c.o \
+    $(B)/obj/host.a $(B)/obj/core.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $(VERIFY) -o $@ $^ $(SLIRP) $(LDLIBS) -lZydis
+
 include tests/guests/guests.mk
 
 # A multiboot kernel, for tests of the command.
@@ -211,7 +222,7 @@ PROVE	:= prove --timer
 
 test:
 	@tools/deps build guest run test
-	$(MAKE) all guest $(TEST_BIN) $(TEST_GUEST)
+	$(MAKE) all guest $(TEST_BIN) $(TEST_GUEST) $(TEST_VMCTL)
 	$(PROVE) -j2 -e '' $(PROVEFLAGS) $(TEST_BIN) $(TEST_TAP)
 
 test-slow:
