@@ -79,7 +79,7 @@
 #define GRP1(at, op, size, imm)						\
 	[at] = { N(#op), V(insn_##op##_rm_imm), .o_size = (size),	\
 	    .o_imm = (imm), RULES(M | ALU_LK_##op),			\
-	    .o_rm = CLASS_##size | ALU_RW_##op, COPY,		\
+	    .o_rm = CLASS_##size | ALU_RW_##op, COPY,			\
 	    FLAGS(ALU_IN_##op, ALL, ALU_UN_##op) }
 #define GROUP1(size, imm) {						\
 	GRP1(0, add, size, imm), GRP1(1, or, size, imm),		\
@@ -112,14 +112,14 @@ static const struct opcode grp1a[8] = {
 	    RULES(M), .o_rm = CLASS_##size | R_RW, T(rule),		\
 	    FLAGS(ALL, out, undef) }
 #define GROUP2(how, size, imm, rule) {					\
-	GRP2(0, "rol", insn_rol_##how, size, imm, rule, CF | FL_OF, FL_OF),	\
-	GRP2(1, "ror", insn_ror_##how, size, imm, rule, CF | FL_OF, FL_OF),	\
-	GRP2(2, "rcl", insn_rcl_##how, size, imm, rule, CF | FL_OF, FL_OF),	\
-	GRP2(3, "rcr", insn_rcr_##how, size, imm, rule, CF | FL_OF, FL_OF),	\
-	GRP2(4, "shl", insn_shl_##how, size, imm, rule, ALL, FL_OF | AF | CF),	\
-	GRP2(5, "shr", insn_shr_##how, size, imm, rule, ALL, FL_OF | AF | CF),	\
-	GRP2(6, "shl", insn_shl_##how, size, imm, rule, ALL, FL_OF | AF | CF),	\
-	GRP2(7, "sar", insn_sar_##how, size, imm, rule, ALL, FL_OF | AF | CF),	\
+	GRP2(0, "rol", insn_rol_##how, size, imm, rule, CF | FL_OF, FL_OF), \
+	GRP2(1, "ror", insn_ror_##how, size, imm, rule, CF | FL_OF, FL_OF), \
+	GRP2(2, "rcl", insn_rcl_##how, size, imm, rule, CF | FL_OF, FL_OF), \
+	GRP2(3, "rcr", insn_rcr_##how, size, imm, rule, CF | FL_OF, FL_OF), \
+	GRP2(4, "shl", insn_shl_##how, size, imm, rule, ALL, FL_OF | AF | CF), \
+	GRP2(5, "shr", insn_shr_##how, size, imm, rule, ALL, FL_OF | AF | CF), \
+	GRP2(6, "shl", insn_shl_##how, size, imm, rule, ALL, FL_OF | AF | CF), \
+	GRP2(7, "sar", insn_sar_##how, size, imm, rule, ALL, FL_OF | AF | CF), \
 }
 static const struct opcode grp2_c0[8] = GROUP2(imm, OS_B, IMM_B, tr_copy);
 static const struct opcode grp2_c1[8] = GROUP2(imm, OS_V, IMM_B, tr_copy);
@@ -133,26 +133,26 @@ static const struct opcode grp2_d3[8] =
 #define GROUP3(size, imm) {						\
 	[0] = { N("test"), V(insn_test_rm_imm), .o_size = (size),	\
 	    .o_imm = (imm), RULES(M), .o_rm = CLASS_##size | R_READ,	\
-	    COPY, FLAGS(0, ALL, AF) },		\
+	    COPY, FLAGS(0, ALL, AF) },					\
 	[1] = { N("test"), V(insn_test_rm_imm), .o_size = (size),	\
 	    .o_imm = (imm), RULES(M), .o_rm = CLASS_##size | R_READ,	\
-	    COPY, FLAGS(0, ALL, AF) },		\
+	    COPY, FLAGS(0, ALL, AF) },					\
 	[2] = { N("not"), V(insn_not), .o_size = (size),		\
-	    RULES(M | O_LOCK), .o_rm = CLASS_##size | R_RW, COPY },					\
+	    RULES(M | O_LOCK), .o_rm = CLASS_##size | R_RW, COPY },	\
 	[3] = { N("neg"), V(insn_neg), .o_size = (size),		\
-	    RULES(M | O_LOCK), .o_rm = CLASS_##size | R_RW,	\
-	    COPY, FLAGS(0, ALL, 0) },			\
+	    RULES(M | O_LOCK), .o_rm = CLASS_##size | R_RW,		\
+	    COPY, FLAGS(0, ALL, 0) },					\
 	[4] = { N("mul"), V(insn_mul), .o_size = (size),		\
-	    RULES(M), .o_rm = CLASS_##size | R_READ,	\
+	    RULES(M), .o_rm = CLASS_##size | R_READ,			\
 	    COPY, FLAGS(0, ALL, FL_SF | ZF | AF | FL_PF) },		\
 	[5] = { N("imul"), V(insn_imul), .o_size = (size),		\
-	    RULES(M), .o_rm = CLASS_##size | R_READ,	\
+	    RULES(M), .o_rm = CLASS_##size | R_READ,			\
 	    COPY, FLAGS(0, ALL, FL_SF | ZF | AF | FL_PF) },		\
 	[6] = { N("div"), V(insn_div), .o_size = (size),		\
-	    RULES(M), .o_rm = CLASS_##size | R_READ,	\
+	    RULES(M), .o_rm = CLASS_##size | R_READ,			\
 	    COPY, FLAGS(ALL, ALL, ALL) },				\
 	[7] = { N("idiv"), V(insn_idiv), .o_size = (size),		\
-	    RULES(M), .o_rm = CLASS_##size | R_READ,	\
+	    RULES(M), .o_rm = CLASS_##size | R_READ,			\
 	    COPY, FLAGS(ALL, ALL, ALL) },				\
 }
 static const struct opcode grp3_f6[8] = GROUP3(OS_B, IMM_BS);
@@ -241,7 +241,7 @@ static const struct opcode pfx_90[4] = {
 	[at] = { N("push"), V(insn_push_r), .o_size = OS_D64,		\
 	    T(tr_push_r) }
 #define POP_R(at)							\
-	[at] = { N("pop"), V(insn_pop_r), .o_size = OS_D64,			\
+	[at] = { N("pop"), V(insn_pop_r), .o_size = OS_D64,		\
 	    T(tr_pop_r) }
 #define XCHG_R(at)							\
 	[at] = { N("xchg"), V(insn_xchg_a_r), XCHG_A }

@@ -262,7 +262,8 @@ e_jump_thunk(struct tr *x, unsigned thunk)
 }
 
 struct tr_cold *
-tr_cold(struct tr *x, uint8_t *from, void (*emit)(struct tr *, struct tr_cold *))
+tr_cold(struct tr *x, uint8_t *from,
+    void (*emit)(struct tr *, struct tr_cold *))
 {
 	struct tr_cold *tc;
 
@@ -441,7 +442,8 @@ e_insn(struct tr *x, const struct insn *i, unsigned reg, unsigned vvvv,
 		0, 0x0f00, 0x0f3800, 0x0f3a00
 	};
 	static const unsigned pfx_opcode[] = {
-		[PFX_NONE] = 0, [PFX_66] = E_66, [PFX_F3] = E_F3, [PFX_F2] = E_F2
+		[PFX_NONE] = 0, [PFX_66] = E_66, [PFX_F3] = E_F3,
+		[PFX_F2] = E_F2
 	};
 	const struct opcode *op = i->i_op;
 	bool has_modrm = op->o_rules & O_MODRM, high = false, need = false;

@@ -183,7 +183,8 @@ static void
 table_index(struct tr *x)
 {
 	if (x->x_jit->j_bmi2)
-		CODE(x, 0xc4, 0xc3, 0xfb, 0xf0, 0xcb, 12);  /* rorx $12,r11,rcx */
+		/* rorx $12,r11,rcx */
+		CODE(x, 0xc4, 0xc3, 0xfb, 0xf0, 0xcb, 12);
 	else {
 		e_mov(x, H_T0, H_T1);
 		CODE(x, 0x48, 0xc1, 0xe9, 12);		/* shr $12,rcx */

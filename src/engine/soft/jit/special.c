@@ -239,7 +239,7 @@ tr_lea(struct tr *x, const struct insn *i)
 
 /* --- the rest ----------------------------------------------------------------- */
 
-/* XCHG with rAX. With itself it is NOP, or PAUSE, and keeps EAX's upper half. */
+/* XCHG with rAX. With itself it is NOP or PAUSE, and keeps EAX's upper half. */
 bool
 tr_xchg_a(struct tr *x, const struct insn *i)
 {
@@ -295,7 +295,8 @@ bool
 tr_mov_sreg(struct tr *x, const struct insn *i)
 {
 	uint32_t at = (uint32_t)(offsetof(struct cpu, c_seg) +
-	    i->i_reg * sizeof(struct segment) + offsetof(struct segment, s_sel));
+	    i->i_reg * sizeof(struct segment) +
+	    offsetof(struct segment, s_sel));
 	unsigned host = tr_host[i->i_rm];
 
 	if (i->i_flags & INSN_MEM)
