@@ -302,8 +302,11 @@ sys_stac(struct cpu *c, uint64_t next)
 	return (sys_ac(c, next, FL_AC));
 }
 
+/* Guest memory, at any alignment. */
+typedef const uint64_t __attribute__((may_alias, aligned(1))) quad;
+
 /* Reads of size bytes that are known to be nothing but reads; or NULL. */
-static const uint64_t *
+static quad *
 look(struct cpu *c, unsigned class, uint64_t linear, unsigned size)
 {
 	const char *base = (const char *)c;
@@ -314,8 +317,8 @@ look(struct cpu *c, unsigned class, uint64_t linear, unsigned size)
 	    JT_NEGR(class)))[index];
 	if (off > PAGE_SIZE - size)
 		return (NULL);
-	return ((const uint64_t *)(uintptr_t)(((const uint64_t *)(const void *)
-	    (base + JT_HOST(class)))[index] + off));
+	return ((quad *)(uintptr_t)(((const uint64_t *)(const void *)(base +
+	    JT_HOST(class)))[index] + off));
 }
 
 /* A descriptor of the GDT, read without more; false otherwise. */
@@ -323,18 +326,18 @@ static bool
 descriptor(struct cpu *c, uint64_t sel, struct descriptor *d)
 {
 	uint64_t linear = c->c_gdtr.s_base + (sel & 0xfff8);
-	const uint64_t *raw;
+	quad *raw;
 
 	if (sel & SEL_LDT || (sel | 7) > c->c_gdtr.s_limit || (sel & ~3u) == 0)
 		return (false);
 	raw = look(c, mmu_class_sys(c), linear, 8);
 	if (raw == NULL) {
 		if (mmu_class_sys(c) != c->c_mmu->m_class ||
-		    (raw = (const uint64_t *)(const void *)jit_fill(c, linear,
+		    (raw = (quad *)jit_fill(c, linear,
 		    8 | ENGINE_READ << 8)) == NULL)
 			return (false);
 	}
-	d->d_raw = __atomic_load_n(raw, __ATOMIC_RELAXED);
+	d->d_raw = *(const volatile quad *)raw;
 	return (true);
 }
 
@@ -344,14 +347,13 @@ sys_iret(struct cpu *c, uint64_t next)
 	uint64_t rip, cs, flags, rsp, sel;
 	struct descriptor code, stack;
 	struct segment ss, *s;
-	const uint64_t *frame;
+	quad *frame;
 	unsigned cpl, n;
 
 	(void)next;
 	if (c->c_rflags & FL_NT || c->c_nmi_blocked)
 		return (SYS_INTERPRET);
-	frame = (const uint64_t *)(const void *)jit_fill(c, c->c_gpr[RSP],
-	    40 | ENGINE_READ << 8);
+	frame = (quad *)jit_fill(c, c->c_gpr[RSP], 40 | ENGINE_READ << 8);
 	if (frame == NULL)
 		return (SYS_INTERPRET);
 	rip = frame[0];
