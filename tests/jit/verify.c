@@ -9,7 +9,8 @@
  *    the host's stack but by calls, returns and their clean-up.
  * 2. Memory is struct cpu and its tables (GS, a constant; a table by an index
  *    that was cut to 16 bits), the return stack, or what T0 and T1 lead to
- *    after an address was taken from the TLB's or a trace's tables.
+ *    after an address was taken from the TLB's or a trace's tables; and the
+ *    epoch of its block.
  * 3. Jumps lead to instructions of the same translation, to thunks, to entries
  *    of other translations, or through the jump cache.
  */
@@ -39,6 +40,7 @@ struct verifier {
 	bool		 v_trace;	/* v_t is one */
 	bool		 v_cut;		/* RCX is a number of 16 bits */
 	bool		 v_based;	/* T0 or T1 came from such a table */
+	bool		 v_epoch;	/* RCX points to the block's epoch */
 	/* where instructions begin; where jumps of this translation lead; by
 	 * local() */
 	uint8_t		*v_start, *v_target;
@@ -193,6 +195,9 @@ verify_memory(const struct verifier *v, const ZydisDecodedOperand *o)
 			bad(v, "an access to the host's stack");
 		return;
 	}
+	if (v->v_epoch && base == ZYDIS_REGISTER_RCX &&
+	    index == ZYDIS_REGISTER_NONE && disp == 0 && o->size == 32)
+		return;
 	/* T0, T1, or both; in traces one of them and a guest's register */
 	if (!v->v_based)
 		bad(v, "an access without an address from a table");
@@ -260,6 +265,11 @@ follow(struct verifier *v)
 	if (i->mnemonic == ZYDIS_MNEMONIC_MOVZX &&
 	    to->reg.value == ZYDIS_REGISTER_ECX && v->v_op[1].size == 16)
 		v->v_cut = true;
+	v->v_epoch = i->mnemonic == ZYDIS_MNEMONIC_MOV &&
+	    to->reg.value == ZYDIS_REGISTER_RCX &&
+	    v->v_op[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE &&
+	    v->v_op[1].imm.value.u ==
+	    (uintptr_t)&v->v_t->t_block->b_epoch;
 	if (i->operand_count_visible < 2 ||
 	    to->type != ZYDIS_OPERAND_TYPE_REGISTER ||
 	    !is_scratch(to->reg.value))
