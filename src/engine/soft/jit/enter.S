@@ -113,7 +113,8 @@ jit_enter:
 	.hidden	jit_thunks, jit_thunks_end
 	.balign	64
 jit_thunks:
-	.irp	name, slow,interp,link,poll,miss,x87,string,sys,return,fault,light
+	.irp	name, slow,interp,link,poll,miss,x87,string,sys,return,fault, \
+	    light
 	.balign	16
 	jmp	thunk_\name
 	.endr
