@@ -36,7 +36,7 @@
 #ifdef __SANITIZE_ADDRESS__
 #define COUNT		20
 #else
-#define COUNT		120
+#define COUNT		60
 #endif
 
 static struct {
