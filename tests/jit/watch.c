@@ -5,15 +5,18 @@
 
 #include <signal.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/time.h>
 
 /* CPU time that a run may take: microseconds, and how many of them. */
 #define TICK		50000
-#define TICKS_MAX	10
+#define TICKS_MAX	10	/* of the interpreter */
+#define TICKS_MAX_JIT	200	/* translating all anew takes its time */
 
 /* What runs; a timer kicks it. */
 static struct engine_vcpu *_Atomic running;
 static atomic_uint ticks;
+static unsigned ticks_max;
 
 static void
 tick(int signo)
@@ -32,6 +35,8 @@ side_watch(struct side *sd)
 	static const struct itimerval every = { { 0, TICK }, { 0, TICK } };
 	static bool started;
 
+	ticks_max = sd != NULL && strcmp(sd->sd_name, "interp") == 0 ?
+	    TICKS_MAX : TICKS_MAX_JIT;
 	atomic_store(&ticks, 0);
 	atomic_store(&running, sd != NULL ? sd->sd_vcpu : NULL);
 	if (!started) {
@@ -44,5 +49,5 @@ side_watch(struct side *sd)
 bool
 side_stuck(void)
 {
-	return (atomic_load(&ticks) > TICKS_MAX);
+	return (atomic_load(&ticks) > ticks_max);
 }
