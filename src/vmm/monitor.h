@@ -47,8 +47,8 @@ extern const struct engine_row engine_table[];
 
 /*
  * The engine that spec ("auto", "soft", "soft,options") names; *options points
- * into spec. 0, EINVAL: no such engine or option, ENODEV: it does not work here. On
- * errors, why says why in one line.
+ * into spec. 0, EINVAL: no such engine or option, ENODEV: it does not work
+ * here. On errors, why says why in one line.
  */
 int	engine_pick(const char *spec, const struct engine_row **row,
 	    const char **options, char *why, size_t whylen);

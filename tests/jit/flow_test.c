@@ -406,7 +406,8 @@ test_programs(void **state)
 	for (n = 0; n < sizeof(programs) / sizeof(programs[0]); n++) {
 		p = &programs[n];
 		for (m = 0; m < sizeof(offsets) / sizeof(offsets[0]); m++)
-			for (kernel = 0; kernel <= (p->p_bits == 64); kernel++) {
+			for (kernel = 0; kernel <= (p->p_bits == 64);
+			    kernel++) {
 				run(&interp, p, kernel, offsets[m], &a);
 				run(&trans, p, kernel, offsets[m], &b);
 				if (side_same(&none, &a, &b, false) &&

@@ -37,7 +37,8 @@
 #define RETURNS_AREA	(RETURNS_SIZE + RETURNS_GUARD)
 #define FRAME		16	/* bytes of its last frame */
 
-extern const uint8_t jit_thunks[], jit_thunks_end[];
+extern const uint8_t jit_thunks[];
+extern const uint32_t jit_thunks_size;
 
 /* --- memory ------------------------------------------------------------------ */
 
@@ -89,7 +90,7 @@ jit_code_new(struct jit *j)
 {
 	uint64_t frame[2];
 	unsigned kib = j->j_opt.jo_cache, n;
-	size_t thunks = (size_t)(jit_thunks_end - jit_thunks);
+	size_t thunks = jit_thunks_size;
 	int error;
 
 	if (kib == 0)

@@ -109,8 +109,8 @@ jit_enter:
 
 /* --- the thunks ------------------------------------------------------------- */
 
-	.globl	jit_thunks, jit_thunks_end
-	.hidden	jit_thunks, jit_thunks_end
+	.globl	jit_thunks, jit_thunks_size
+	.hidden	jit_thunks, jit_thunks_size
 	.balign	64
 jit_thunks:
 	.irp	name, slow,interp,link,poll,miss,x87,string,sys,return,fault, \
@@ -315,5 +315,10 @@ thunk_x87:
 	ret
 	.balign	64
 jit_thunks_end:
+
+	.section .rodata
+	.balign	4
+jit_thunks_size:
+	.long	jit_thunks_end - jit_thunks
 
 	.section .note.GNU-stack, "", @progbits
