@@ -303,8 +303,8 @@ exit_trace(struct machine *m, const struct exit_row *er)
 	const struct vm_exit_inout *vei = &vx->vx_exit.vei;
 	FILE *f = m->m_trace;
 
-	fprintf(f, "%.6f %s", (double)m->m_clock.c_ops->co_now(&m->m_clock) / 1e9,
-	    er->er_name);
+	fprintf(f, "%.6f %s",
+	    (double)m->m_clock.c_ops->co_now(&m->m_clock) / 1e9, er->er_name);
 	if (er->er_reason == VMX_EXIT_IO && vei->vei_dir == VEI_DIR_OUT)
 		fprintf(f, " %#x.%u <- %#x", vei->vei_port, vei->vei_size,
 		    vei->vei_data);

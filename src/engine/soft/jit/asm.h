@@ -75,16 +75,16 @@
  *
  * SLOW	  T1 linear address, ecx = size | access << 8. In a cold stub:
  *		call SLOW; jmp back (rel32); .byte k
- *	  Returns with T0 + T1 the host address; or executes instruction k in the
- *	  interpreter and goes on behind it.
+ *	  Returns with T0 + T1 the host address; or executes instruction k in
+ *	  the interpreter and goes on behind it.
  * INTERP In hot code: executes the instruction in the interpreter and goes on
  *	  behind it, or leaves.
  * LINK	  In an exit stub: call LINK; .long link (arena offset). Leaves; the
  *	  link is made.
  * POLL	  In a cold stub: call POLL; .byte k. Leaves with RIP on instruction k.
  * MISS	  In a cold stub: call MISS; .byte k. The jump cache does not have T1.
- *	  Leaves, or goes to the target. k: the branch, which jit_miss() looks at
- *	  (it may have to fault), or the number of instructions: no branch;
+ *	  Leaves, or goes to the target. k: the branch, which jit_miss() looks
+ *	  at (it may have to fault), or the number of instructions: no branch;
  *	  | MISS_AGAIN: the instruction has not begun, and is begun again.
  * X87	  Loads the x87 state; everything else is kept.
  * SYS	  In hot code: T1 is an instruction of sys.c, T0 the linear address

@@ -66,8 +66,9 @@ struct tr {
 	unsigned	 x_k;
 	unsigned	 x_mode;	/* c_jmode */
 	bool		 x_64;		/* 64-bit code */
-	unsigned	 x_off;		/* page offset of x_i: may pass 4096 only
-					   as that of what follows the block */
+	unsigned	 x_off;		/* page offset of x_i: may pass 4096
+					   only as that of what follows the
+					   block */
 	uint8_t		*x_p;		/* next byte, in the writable mapping */
 	uint8_t		*x_start;	/* t_code, there */
 	intptr_t	 x_rx;		/* add to such a pointer: where it runs */

@@ -4,8 +4,8 @@
  * x87 instructions that run natively leave the host's idea of the instruction
  * and operand pointers behind. Each that sets them therefore notes its own
  * address, opcode and operand (f_last_*); here they take the place of the
- * host's, by the rules of x87.c. Selectors are those in force now: what loads CS
- * or DS has the state stored before (sys.c).
+ * host's, by the rules of x87.c. Selectors are those in force now: what loads
+ * CS or DS has the state stored before (sys.c).
  *
  * VCPU thread. SDM vol. 1, 8.1.8.
  */

@@ -66,8 +66,9 @@
  * of the linear address: NEGR and NEGW hold minus the page's linear address if
  * it may be read (written) without anybody noticing, HOST the host's address of
  * the page. An empty entry holds 0, which no address of that index matches, but
- * for indices 0 and 0xffff: those hold -((i ^ 0x8000) << 12) when empty. It caches mmu.h's TLB: whatever takes a tag away there
- * takes the entry away here (jtlb.c).
+ * for indices 0 and 0xffff: those hold -((i ^ 0x8000) << 12) when empty. It
+ * caches mmu.h's TLB: whatever takes a tag away there takes the entry away here
+ * (jtlb.c).
  *
  * VECTORS. XMM/YMM and MXCSR are loaded on entry to translated code and stored
  * on leaving it. x87/MMX state is loaded when the first instruction that uses
@@ -119,8 +120,8 @@ struct jit_options {
 	bool		jo_lockstep;	/* every block also interpreted, results
 					   compared (lockstep.c) */
 	bool		jo_count;	/* c_insn_count is exact in translated code */
-	bool		jo_nobmi2, jo_noavx, jo_nofsgsbase;	/* as if the host
-					   had none */
+	/* as if the host had none */
+	bool		jo_nobmi2, jo_noavx, jo_nofsgsbase;
 	unsigned	jo_insns;	/* at most so many a block; 0: BLOCK_INSNS */
 	unsigned	jo_tlb;		/* at most so many live TLB entries; 0: all */
 	unsigned	jo_flush;	/* jit_flush every so many translations */
@@ -143,8 +144,8 @@ struct jit_link {
 	struct jit_link	**l_prev;
 	uint32_t	 l_site;	/* code offset of the rel32 to patch */
 	uint32_t	 l_stub;	/* code offset of its exit stub */
-	int32_t		 l_target;	/* linear address of the target minus the
-					   linear address of l_from's page; in
+	int32_t		 l_target;	/* linear address of the target minus
+					   that of l_from's page; in
 					   32-bit code the sum wraps at 4 GiB */
 	uint8_t		 l_entry;	/* LINK_BODY or LINK_POLL */
 	bool		 l_cross;	/* to another page: see LINKS */
@@ -197,8 +198,8 @@ struct jit {
 	uint32_t	 j_cold;	/* [I] from here on: cold stubs */
 	uint32_t	 j_cold_used;	/* up to here */
 	uint32_t	 j_thunks;	/* [I] bytes of thunks at the start */
-	bool		 j_bmi2, j_pext, j_avx;	/* [I] what the host has; j_pext:
-					   and PEXT is fast */
+	/* [I] what the host has; j_pext: and PEXT is fast */
+	bool		 j_bmi2, j_pext, j_avx;
 	bool		 j_fsgsbase;	/* [I] the same */
 	bool		 j_checked;	/* the client's writes are not reported:
 					   bytes are compared once a run */
@@ -233,8 +234,9 @@ struct jit {
 		uint64_t js_poll, js_fault, js_ret_reset;
 		uint64_t js_compared;	/* instructions, in lockstep */
 		uint64_t js_traces, js_trace_exits;
-		uint64_t js_by_insn[512];	/* interpreted from translated code,
-						   by map << 8 | opcode (0, 1) */
+		/* interpreted from translated code, by map << 8 | opcode
+		 * (maps 0 and 1) */
+		uint64_t js_by_insn[512];
 	} j_stats;
 };
 
@@ -317,11 +319,11 @@ void	jc_set(struct cpu *, uint64_t linear, const struct tblock *,
  * NULL when the interpreter has to do it. Raises nothing. Light (fill.c).
  */
 uint8_t	*jit_fill(struct cpu *, uint64_t linear, unsigned what);
-/* The same for one access by an instruction, for the SLOW thunk: also across the
- * end of a page, where it may be a copy. */
+/* The same for one access by an instruction, for the SLOW thunk: also across
+ * the end of a page, where it may be a copy. */
 uint8_t	*jit_fill_operand(struct cpu *, uint64_t linear, unsigned what);
-/* The TLB's entry for a fetch from linear's page, made if need be; NULL when the
- * interpreter has to do it. Light (fill.c). */
+/* The TLB's entry for a fetch from linear's page, made if need be; NULL when
+ * the interpreter has to do it. Light (fill.c). */
 const struct tlb_entry *jit_fetch(struct cpu *, uint64_t linear);
 /* For the SYS thunk: instruction number which of sys.c, next: linear address
  * behind it. Light. */

@@ -75,7 +75,8 @@ jit_report(const struct cpu *c, char *buf, size_t len)
 		return;
 	js = &j->j_stats;
 	add(&t, "code cache: %u of %u KiB, translations %u of %u KiB\n",
-	    (j->j_used + j->j_cold_used - j->j_cold) >> 10, j->j_size >> 10, j->j_arena_used >> 10,
+	    (j->j_used + j->j_cold_used - j->j_cold) >> 10, j->j_size >> 10,
+	    j->j_arena_used >> 10,
 	    j->j_arena_size >> 10);
 	COUNT(&t, "translations", js->js_translated);
 	COUNT(&t, "instructions translated", js->js_insns);

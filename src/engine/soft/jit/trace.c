@@ -308,7 +308,8 @@ held_find(const struct trace *tr, unsigned g)
 static void
 held_load(struct tr *x, unsigned n, unsigned g)
 {
-	e_gs(x, 0x8b, 8, held_reg(n), SLOT(x->x_trace->tr_group[g].tg_slot) + 8);
+	e_gs(x, 0x8b, 8, held_reg(n),
+	    SLOT(x->x_trace->tr_group[g].tg_slot) + 8);
 	x->x_trace->tr_held[n] = (uint16_t)(g + 1);
 }
 
@@ -750,7 +751,7 @@ arena_take(struct jit *j, size_t size)
 	return (p);
 }
 
-/* --- a trace ------------------------------------------------------------------------------------ */
+/* --- a trace --------------------------------------------------------------- */
 
 /* Slots for all groups; false: there are no more. */
 static bool

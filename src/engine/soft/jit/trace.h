@@ -84,8 +84,8 @@ struct trace_group {
 	bool		 tg_ahead;	/* guarded before the loop */
 	uint16_t	 tg_first;	/* its first access */
 	uint16_t	 tg_count;
-	int64_t		 tg_min, tg_max;	/* bytes, from its first access's
-					   address; past the end */
+	/* bytes, from its first access's address; past the end */
+	int64_t		 tg_min, tg_max;
 };
 
 /* The trace in the making (one a translator). */
