@@ -103,7 +103,7 @@ gen_excluded(const struct insn *i)
 	if (i->i_map == 0 && (i->i_opcode == 0x8e || i->i_opcode == 0x07 ||
 	    i->i_opcode == 0x17 || i->i_opcode == 0x1f))
 		return ("loads a segment");
-	if (i->i_map == 0 && (i->i_opcode == 0xe6 || i->i_opcode == 0xe7) &&
+	if (i->i_map == 0 && (i->i_opcode & 0xfc) == 0xe4 &&
 	    (i->i_imm == 0xe0 || i->i_imm == 0xe1))
 		return ("soft.c's own port");
 	if (i->i_map == 1 && (i->i_opcode == 0xa1 || i->i_opcode == 0xa9))
