@@ -331,10 +331,10 @@ uart_writer(void *arg)
 	while (!n->n_out_quit) {
 		if (n->n_out_count == 0) {
 			pthread_cond_wait(&n->n_out_work, &n->n_lock);
-			if (n->n_out_count != 0)
-				uart_gather(n);
 			continue;
 		}
+		/* also what came during the last write */
+		uart_gather(n);
 		len = n->n_out_count;
 		if (len > OUT_SIZE - n->n_out_first)
 			len = OUT_SIZE - n->n_out_first;

@@ -349,7 +349,7 @@ test_gathered(void **state)
 {
 	uint8_t buf[4096];
 	size_t total = 0, writes = 0, i;
-	uint64_t start;
+	uint64_t start, spent;
 	ssize_t n;
 
 	(void)state;
@@ -363,6 +363,7 @@ test_gathered(void **state)
 			continue;
 	}
 	assert_true(ns8250_drain(uart, 10000));
+	spent = loop_now() - start;
 	for (; total < 1000; total += (size_t)n, writes++) {
 		n = read(out_pipe[0], buf, sizeof(buf));
 		assert_true(n > 0);
@@ -370,8 +371,7 @@ test_gathered(void **state)
 			assert_int_equal(buf[i], (uint8_t)(total + i));
 	}
 	assert_int_equal(total, 1000);
-	/* far fewer than bytes, however the host's time goes */
-	assert_in_range(writes, 1, total / 4);
+	assert_in_range(writes, 1, spent / 1000000 + 1);
 }
 
 int
