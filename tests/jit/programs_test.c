@@ -36,7 +36,7 @@
 #ifdef __SANITIZE_ADDRESS__
 #define COUNT		20
 #else
-#define COUNT		60
+#define COUNT		120
 #endif
 
 static struct {
