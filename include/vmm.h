@@ -125,6 +125,23 @@ struct vmm_written_params {
 };
 
 /*
+ * VMM_IOC_SHARE: one of the VM's memory ranges, whole, is a MAP_SHARED mapping
+ * of a file from vsh_offset on. The descriptor is duplicated. An engine may
+ * then map that memory in a process of its own to run the guest's unprivileged
+ * code there, which makes such a process a child of the client (without a
+ * signal at its end): the client does not wait(2) for children of any kind,
+ * neither with __WALL or __WCLONE nor as a tracer of any. Before the VM's first
+ * RUN, else EBUSY; EINVAL: no such range, or an offset within a page.
+ */
+struct vmm_share_params {
+	uint32_t	vsh_vm_id;
+	int		vsh_fd;
+	uint64_t	vsh_offset;
+	vaddr_t		vsh_va;
+	size_t		vsh_size;
+};
+
+/*
  * VMM_IOC_KICK: makes the VCPU's RUN return VM_EXIT_NONE soon, or the next one
  * at once if none is under way.
  */
@@ -161,6 +178,7 @@ struct vmm_stats_params {
 #define VMM_IOC_WAIT	_IOW('V', 133, struct vmm_wait_params)
 #define VMM_IOC_STATS	_IOWR('V', 134, struct vmm_stats_params)
 #define VMM_IOC_IRQSTATE _IOWR('V', 135, struct vmm_irqstate_params)
+#define VMM_IOC_SHARE	_IOW('V', 136, struct vmm_share_params)
 
 #ifdef __cplusplus
 }

@@ -161,6 +161,14 @@ struct engine_ops {
 	 * use for such reports. */
 	void	(*eo_writes_reported)(struct engine_vm *, bool);
 
+	/*
+	 * The range at host, whole, is a MAP_SHARED mapping of fd from offset
+	 * on (vmm.h: VMM_IOC_SHARE). The engine keeps a duplicate of fd. Before
+	 * the first run(). NULL: the engine has no use for it.
+	 */
+	int	(*eo_share)(struct engine_vm *, const void *host, size_t size,
+		    int fd, uint64_t offset);
+
 	int	(*eo_vcpu_new)(struct engine_vm *, unsigned id,
 		    const struct engine_host *, void *arg,
 		    struct engine_vcpu **);

@@ -57,6 +57,7 @@ static const struct command {
 	{ VMM_IOC_MPROTECT_EPT,	cmd_mprotect_ept,	false },
 	{ VMM_IOC_ENGINE,	cmd_engine,		true },
 	{ VMM_IOC_ENABLE,	cmd_enable,		false },
+	{ VMM_IOC_SHARE,	cmd_share,		false },
 	{ VMM_IOC_KICK,		cmd_kick,		false },
 	{ VMM_IOC_WAIT,		cmd_wait,		false },
 	{ VMM_IOC_STATS,	cmd_stats,		false },

@@ -7,9 +7,11 @@
  * 2. The ranges are ascending and do not overlap, so that what lies between
  *    two addresses is found by walking them once.
  *
- * Any thread. Manual: vmm(4), VMM_IOC_CREATE, MPROTECT_EPT, WRITTEN.
+ * Any thread. Manual: vmm(4), VMM_IOC_CREATE, MPROTECT_EPT, WRITTEN,
+ * SHARE.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/mman.h>
 
 #include "base/hostfault.h"
@@ -247,6 +249,50 @@ cmd_written(struct call *ca, void *arg)
 	else if (vwr->vwr_size != 0)
 		vm->vm_ops->eo_written(vm->vm_engine, vwr->vwr_gpa,
 		    vwr->vwr_size);
+	vm_put(vm);
+	return (error);
+}
+
+/* SHARE's rules: 0, EINVAL or EBADF. */
+static int
+share_check(const struct vm *vm, const struct vmm_share_params *vsh)
+{
+	uint64_t end;
+	size_t i;
+
+	if (vsh->vsh_offset % PAGE_SIZE != 0 ||
+	    __builtin_add_overflow(vsh->vsh_offset, vsh->vsh_size, &end) ||
+	    end > INT64_MAX)
+		return (EINVAL);
+	for (i = 0; i < vm->vm_nranges; i++)
+		if (vsh->vsh_va == (vaddr_t)vm->vm_ranges[i].er_host &&
+		    vsh->vsh_size == vm->vm_ranges[i].er_size)
+			break;
+	if (i == vm->vm_nranges)
+		return (EINVAL);
+	return (fcntl(vsh->vsh_fd, F_GETFD) == -1 ? EBADF : 0);
+}
+
+int
+cmd_share(struct call *ca, void *arg)
+{
+	const struct vmm_share_params *vsh = arg;
+	struct vm *vm;
+	int error;
+
+	(void)ca;
+	if ((error = vm_get(vsh->vsh_vm_id, &vm)) != 0)
+		return (error);
+	pthread_mutex_lock(&vm->vm_lock);
+	if (atomic_load(&vm->vm_ran))
+		error = EBUSY;
+	else
+		error = share_check(vm, vsh);
+	if (error == 0 && vm->vm_ops->eo_share != NULL)
+		error = vm->vm_ops->eo_share(vm->vm_engine,
+		    (const void *)vsh->vsh_va, vsh->vsh_size, vsh->vsh_fd,
+		    vsh->vsh_offset);
+	pthread_mutex_unlock(&vm->vm_lock);
 	vm_put(vm);
 	return (error);
 }

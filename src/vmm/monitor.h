@@ -94,6 +94,7 @@ int	cmd_mprotect_ept(struct call *, void *);	/* mem.c */
 int	cmd_irqline(struct call *, void *);
 int	cmd_irqstate(struct call *, void *);
 int	cmd_written(struct call *, void *);
+int	cmd_share(struct call *, void *);
 
 /* --- VCPUs (vcpu.c, host.c) ---------------------------------------------- */
 

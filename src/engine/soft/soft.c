@@ -479,6 +479,7 @@ const struct engine_ops engine_soft = {
 	.eo_protect = vm_protect,
 	.eo_written = soft_vm_written,
 	.eo_writes_reported = soft_writes_reported,
+	.eo_share = vm_share,
 	.eo_vcpu_new = soft_vcpu_new,
 	.eo_vcpu_free = soft_vcpu_free,
 	.eo_run = soft_run,

@@ -5,9 +5,11 @@
  * by the VCPU's own thread.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "engine/soft/block.h"
 #include "engine/soft/cpu.h"
@@ -43,6 +45,7 @@ vm_new(const struct engine_vm_config *config, const struct jit_options *jo)
 		r->vr_size = er[n].er_size;
 		r->vr_host = er[n].er_host;
 		r->vr_page = vm->ev_npages;
+		r->vr_fd = -1;
 		vm->ev_npages += er[n].er_size >> 12;
 	}
 	vm->ev_pages = calloc(vm->ev_npages + 1, 1);
@@ -56,9 +59,14 @@ vm_new(const struct engine_vm_config *config, const struct jit_options *jo)
 void
 vm_free(struct engine_vm *vm)
 {
+	unsigned n;
+
 	sampler_free(vm->ev_sampler);
 	pthread_mutex_destroy(&vm->ev_split);
 	pthread_mutex_destroy(&vm->ev_lock);
+	for (n = 0; vm->ev_ranges != NULL && n < vm->ev_nranges; n++)
+		if (vm->ev_ranges[n].vr_fd != -1)
+			close(vm->ev_ranges[n].vr_fd);
 	free(vm->ev_ranges);
 	free((void *)vm->ev_pages);
 	free(vm);
@@ -85,6 +93,28 @@ vm_protect(struct engine_vm *vm, uint64_t gpa, size_t size, int prot)
 		    (unsigned char)~PAGE_DENY(~deny & 7u));
 	}
 	atomic_fetch_add(&vm->ev_rights_gen, 1);
+	return (0);
+}
+
+int
+vm_share(struct engine_vm *vm, const void *host, size_t size, int fd,
+    uint64_t offset)
+{
+	struct vm_range *r;
+	unsigned n;
+	int copy;
+
+	for (n = 0; n < vm->ev_nranges; n++) {
+		r = &vm->ev_ranges[n];
+		if (r->vr_host != host || r->vr_size != size)
+			continue;
+		if ((copy = fcntl(fd, F_DUPFD_CLOEXEC, 0)) == -1)
+			return (errno);
+		if (r->vr_fd != -1)
+			close(r->vr_fd);
+		r->vr_fd = copy;
+		r->vr_offset = offset;
+	}
 	return (0);
 }
 

@@ -28,10 +28,13 @@ struct vm_range {
 	uint64_t	 vr_size;
 	uint8_t		*vr_host;
 	size_t		 vr_page;	/* index of its first page */
+	int		 vr_fd;		/* vr_host maps it shared, or -1 */
+	uint64_t	 vr_offset;	/* from here on */
 };
 
 struct engine_vm {
-	struct vm_range	*ev_ranges;		/* [I] ascending */
+	struct vm_range	*ev_ranges;		/* [I] ascending; vr_fd and
+						   vr_offset by vm_share() */
 	unsigned	 ev_nranges;		/* [I] */
 	atomic_uchar	*ev_pages;		/* [a] */
 	size_t		 ev_npages;		/* [I] */
@@ -60,6 +63,9 @@ struct engine_vm *vm_new(const struct engine_vm_config *,
 	    const struct jit_options *);	/* or NULL */
 void	vm_free(struct engine_vm *);
 int	vm_protect(struct engine_vm *, uint64_t gpa, size_t size, int prot);
+/* eo_share(): fills vr_fd and vr_offset, before any VCPU runs. */
+int	vm_share(struct engine_vm *, const void *host, size_t size, int fd,
+	    uint64_t offset);
 /* Guest memory was written by the client (c NULL) or by the VCPU c: the other
  * VCPUs' cached code must go. Any thread. */
 void	vm_written(struct engine_vm *, struct cpu *c, uint64_t gpa,
