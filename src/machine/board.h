@@ -75,6 +75,7 @@ struct machine {
 	/* memory [I] */
 	void		*m_map;		/* with its guard pages */
 	size_t		 m_map_size;
+	int		 m_ram;		/* the file that is its RAM, or -1 */
 	struct guest_memory m_memory;
 	struct memmap	 m_memmap[8];
 	unsigned	 m_nmemmap;
@@ -116,7 +117,7 @@ struct machine {
 /* memory.c */
 int	memory_new(struct machine *, struct err *);
 void	memory_free(struct machine *);
-/* All zero again. No VCPU runs. */
+/* All zero again, and the host's. No VCPU runs. */
 void	memory_clear(struct machine *);
 
 /* board.c: makes, resets and ends all devices, by its table. */

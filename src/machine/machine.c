@@ -45,6 +45,28 @@ vm_engine(struct machine *m, struct err *err)
 	return (err_sys(err, "cannot use the engine \"%s\"", name));
 }
 
+/*
+ * Lets the engine map the RAM in processes of its own. One that cannot, or a
+ * monitor that does not know of it, runs the guest all the same.
+ */
+static void
+vm_share(struct machine *m)
+{
+	const struct guest_memory *gm = &m->m_memory;
+	struct vmm_share_params vsh;
+	unsigned i;
+
+	for (i = 0; i < gm->gm_nranges && m->m_ram != -1; i++) {
+		vsh = (struct vmm_share_params){ .vsh_vm_id = m->m_id,
+			.vsh_fd = m->m_ram,
+			.vsh_offset = (uint64_t)(gm->gm_range[i].host -
+			    gm->gm_range[0].host),
+			.vsh_va = (vaddr_t)gm->gm_range[i].host,
+			.vsh_size = gm->gm_range[i].size };
+		(void)vmm_ioctl(m->m_vmm, VMM_IOC_SHARE, &vsh);
+	}
+}
+
 /* The VM itself, with its extensions. */
 static int
 vm_new(struct machine *m, struct err *err)
@@ -81,6 +103,7 @@ vm_new(struct machine *m, struct err *err)
 	    VMM_CAP_WRITTEN | VMM_CAP_NOREGS | VMM_CAP_PROMISE;
 	if (vmm_ioctl(m->m_vmm, VMM_IOC_ENABLE, &ven) == -1)
 		return (err_sys(err, "cannot enable the VM's extensions"));
+	vm_share(m);
 	return (0);
 }
 
@@ -133,6 +156,7 @@ machine_new(struct machine **mp, const struct machine_config *mc,
 	if (m->m_config.mc_name == NULL)
 		m->m_config.mc_name = "vm";
 	m->m_vmm = -1;
+	m->m_ram = -1;
 	pthread_mutex_init(&m->m_wire_lock, NULL);
 	signals_block(&old);
 	if (mc->mc_trace != NULL &&
