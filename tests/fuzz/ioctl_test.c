@@ -47,6 +47,7 @@ union params {
 	struct vmm_enable_params	enable;
 	struct vmm_irqline_params	irqline;
 	struct vmm_written_params	written;
+	struct vmm_share_params		share;
 	struct vmm_kick_params		kick;
 	struct vmm_stats_params		stats;
 	uint32_t			ids[2];	/* VM and VCPU, of most */
@@ -64,6 +65,7 @@ static struct hostile memory;
 static atomic_uint ids[NVMS];
 static atomic_bool stop, joined;
 static uint8_t *more;			/* memory: a VM has whole MiB */
+static int file;			/* that maps it */
 static uint8_t *nothing;		/* a page without rights */
 
 static const unsigned long commands[] = {
@@ -72,7 +74,7 @@ static const unsigned long commands[] = {
 	VMM_IOC_READREGS, VMM_IOC_WRITEREGS, VMM_IOC_READVMPARAMS,
 	VMM_IOC_WRITEVMPARAMS, VMM_IOC_MPROTECT_EPT, VMM_IOC_ENGINE,
 	VMM_IOC_ENABLE, VMM_IOC_IRQLINE, VMM_IOC_WRITTEN, VMM_IOC_KICK,
-	VMM_IOC_STATS
+	VMM_IOC_STATS, VMM_IOC_SHARE
 };
 
 static void *
@@ -177,6 +179,13 @@ params_fill(struct client *c, unsigned long command, union params *p)
 		p->written.vwr_size = ONE_IN(h, 4) ?
 		    (size_t)hostile_random(h) : hostile_below(h, 10000);
 		break;
+	case VMM_IOC_SHARE:
+		p->share.vsh_fd = ONE_IN(h, 8) ? -1 : file;
+		p->share.vsh_offset = ONE_IN(h, 8) ? hostile_random(h) : 0;
+		p->share.vsh_va = (vaddr_t)more;
+		p->share.vsh_size = ONE_IN(h, 8) ?
+		    (size_t)hostile_random(h) : MORE;
+		break;
 	}
 	if (ONE_IN(h, 50) && command != VMM_IOC_CREATE &&
 	    command != VMM_IOC_RUN && command != VMM_IOC_INFO)
@@ -257,8 +266,9 @@ test_hostile_clients(void **state)
 	nothing = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
 	    0);
 	assert_ptr_not_equal(nothing, MAP_FAILED);
-	more = mmap(NULL, MORE, PROT_READ | PROT_WRITE,
-	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	file = memfd_create("more", MFD_CLOEXEC);
+	assert_int_equal(ftruncate(file, MORE), 0);
+	more = mmap(NULL, MORE, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
 	assert_ptr_not_equal(more, MAP_FAILED);
 	assert_true(hostile_map(&memory));
 	memset(&r, 0, sizeof(r));

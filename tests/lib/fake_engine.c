@@ -26,9 +26,11 @@ unsigned fake_faults;
 struct engine_cpuid fake_cpuid;
 atomic_int fake_vms, fake_vcpus;
 int fake_reset_error, fake_run_error, fake_probe_error;
+int fake_share_error;
 uint64_t fake_written_gpa, fake_written_size;
 bool fake_writes_reported;
 __typeof__(fake_protected) fake_protected;
+__typeof__(fake_shared) fake_shared;
 int64_t fake_tsc_offset;
 
 void
@@ -90,6 +92,18 @@ fake_set_writes_reported(struct engine_vm *ev, bool on)
 {
 	(void)ev;
 	fake_writes_reported = on;
+}
+
+static int
+fake_share(struct engine_vm *ev, const void *host, size_t size, int fd,
+    uint64_t offset)
+{
+	(void)ev;
+	fake_shared.host = host;
+	fake_shared.size = size;
+	fake_shared.fd = fd;
+	fake_shared.offset = offset;
+	return (fake_share_error);
 }
 
 static int
@@ -345,6 +359,7 @@ const struct engine_ops fake_engine = {
 	.eo_protect = fake_protect,
 	.eo_written = fake_written,
 	.eo_writes_reported = fake_set_writes_reported,
+	.eo_share = fake_share,
 	.eo_vcpu_new = fake_vcpu_new,
 	.eo_vcpu_free = fake_vcpu_free,
 	.eo_run = fake_run,

@@ -64,6 +64,7 @@ extern unsigned fake_faults;		/* #GP from MSRs */
 extern struct engine_cpuid fake_cpuid;
 extern atomic_int fake_vms, fake_vcpus;	/* alive */
 extern int fake_reset_error, fake_run_error, fake_probe_error;
+extern int fake_share_error;
 extern uint64_t fake_written_gpa, fake_written_size;
 extern bool fake_writes_reported;
 extern struct {
@@ -71,6 +72,12 @@ extern struct {
 	size_t	 size;
 	int	 prot;
 } fake_protected;
+extern struct {
+	const void *host;
+	size_t	 size;
+	int	 fd;
+	uint64_t offset;
+} fake_shared;
 extern int64_t fake_tsc_offset;
 
 /* Starts a script over. */

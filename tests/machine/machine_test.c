@@ -450,6 +450,35 @@ test_signals(void **state)
 	assert_int_equal(masks.deaf, 0);
 }
 
+/* The engine has a descriptor of the RAM, beside the machine's. */
+static void
+test_share(void **state)
+{
+	struct machine_config mc = config();
+	char path[300], text[64];
+	struct machine *m;
+	struct dirent *de;
+	struct err err;
+	unsigned n = 0;
+	ssize_t len;
+	DIR *d;
+
+	(void)state;
+	GUEST(FOREVER);
+	mc.mc_engine = "soft";
+	assert_int_equal(machine_new(&m, &mc, &err), 0);
+	d = opendir("/proc/self/fd");
+	while ((de = readdir(d)) != NULL) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%s", de->d_name);
+		len = readlink(path, text, sizeof(text) - 1);
+		text[len < 0 ? 0 : len] = '\0';
+		n += strncmp(text, "/memfd:vmm-ram", 14) == 0;
+	}
+	closedir(d);
+	assert_int_equal(n, 2);
+	machine_free(m);
+}
+
 /* After all of this: as many threads and descriptors as before. */
 static void
 test_nothing_left(void **state)
@@ -504,6 +533,7 @@ main(void)
 		cmocka_unit_test(test_interrupts),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_signals),
+		cmocka_unit_test(test_share),
 		cmocka_unit_test(test_nothing_left),
 	};
 

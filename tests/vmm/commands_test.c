@@ -100,6 +100,7 @@ static const struct {
 	ROW(VMM_IOC_ENABLE, false),
 	ROW(VMM_IOC_IRQLINE, false),
 	ROW(VMM_IOC_WRITTEN, false),
+	ROW(VMM_IOC_SHARE, false),
 	ROW(VMM_IOC_KICK, true),
 	ROW(VMM_IOC_WAIT, false),
 	ROW(VMM_IOC_STATS, true),
@@ -592,6 +593,80 @@ test_enable(void **state)
 	client_end(fd, &vcp);
 }
 
+/* SHARE: one range, whole, and a descriptor that is open. */
+static void
+test_share(void **state)
+{
+	static const struct fake_step script[] = {
+		{ .fs_op = FAKE_STI },
+		{ FAKE_EXIT, { .er_exit = ENGINE_EXIT_HLT }, 0, 0 },
+	};
+	struct vm_create_params vcp;
+	struct vmm_share_params good, vsh;
+	struct vm_run_params vrp;
+	struct vmm_exit vx;
+	uint8_t *va;
+	int file = memfd_create("share", 0);
+
+	(void)state;
+	assert_true(file >= 0);
+	client_params(&vcp, 2, "share");
+	va = (uint8_t *)vcp.vcp_memranges[0].vmr_va;
+	vcp.vcp_memranges[0].vmr_size = MIB;
+	vcp.vcp_memranges[1] = (struct vm_mem_range){ .vmr_gpa = 16 * MIB,
+	    .vmr_va = (vaddr_t)va + MIB, .vmr_size = MIB };
+	vcp.vcp_nmemranges = 2;
+	client_create(fd, &vcp, 0);
+	good = (struct vmm_share_params){ .vsh_vm_id = vcp.vcp_id,
+	    .vsh_fd = file, .vsh_offset = 3 * 4096,
+	    .vsh_va = (vaddr_t)va + MIB, .vsh_size = MIB };
+
+#define EXPECT(error, member, value)					\
+	do {								\
+		vsh = good;						\
+		vsh.member = (value);					\
+		assert_int_equal(client_do(fd, VMM_IOC_SHARE, &vsh),	\
+		    (error));						\
+	} while (0)
+	memset(&fake_shared, 0, sizeof(fake_shared));
+	EXPECT(EINVAL, vsh_va, (vaddr_t)va + 4096);
+	EXPECT(EINVAL, vsh_va, 0);
+	EXPECT(EINVAL, vsh_va, (vaddr_t)va + 2 * MIB);
+	EXPECT(EINVAL, vsh_size, MIB - 4096);
+	EXPECT(EINVAL, vsh_size, 2 * MIB);
+	EXPECT(EINVAL, vsh_size, 0);
+	EXPECT(EINVAL, vsh_offset, 1);
+	EXPECT(EINVAL, vsh_offset, 0ul - MIB);
+	EXPECT(EINVAL, vsh_offset, 0ul - 4096);
+	EXPECT(EINVAL, vsh_offset, (1ul << 63) - 4096);
+	EXPECT(EBADF, vsh_fd, -1);
+	EXPECT(EBADF, vsh_fd, 0x7fffffff);
+	EXPECT(ENOENT, vsh_vm_id, 0);
+	assert_null(fake_shared.host);
+
+	EXPECT(0, vsh_fd, file);
+	assert_ptr_equal(fake_shared.host, va + MIB);
+	assert_int_equal(fake_shared.size, MIB);
+	assert_int_equal(fake_shared.fd, file);
+	assert_int_equal(fake_shared.offset, 3 * 4096);
+	EXPECT(0, vsh_va, (vaddr_t)va);
+	assert_ptr_equal(fake_shared.host, va);
+	fake_share_error = EMFILE;
+	EXPECT(EMFILE, vsh_fd, file);
+	fake_share_error = 0;
+
+	fake_play(script, ARRAY_LEN(script));
+	memset(&vx, 0, sizeof(vx));
+	assert_int_equal(client_run(fd, vcp.vcp_id, &vrp, &vx), 0);
+	fake_shared.host = NULL;
+	EXPECT(EBUSY, vsh_fd, file);
+	assert_null(fake_shared.host);
+#undef EXPECT
+	vcp.vcp_memranges[0].vmr_size = 2 * MIB;
+	client_end(fd, &vcp);
+	close(file);
+}
+
 static void
 own_handler(int signo)
 {
@@ -689,6 +764,7 @@ main(void)
 		cmocka_unit_test(test_mprotect_ept),
 		cmocka_unit_test(test_engine),
 		cmocka_unit_test(test_enable),
+		cmocka_unit_test(test_share),
 		cmocka_unit_test(test_promise),
 		cmocka_unit_test(test_ids_go_on),
 	};

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -506,6 +507,83 @@ test_client_writes_code(void **state)
 	}
 }
 
+/* How many of this process's descriptors are of the memfd "share". */
+static unsigned
+shares(void)
+{
+	char path[64], text[64];
+	unsigned n = 0;
+	ssize_t len;
+	int i;
+
+	for (i = 0; i < 256; i++) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", i);
+		len = readlink(path, text, sizeof(text) - 1);
+		text[len < 0 ? 0 : len] = '\0';
+		n += strncmp(text, "/memfd:share", 12) == 0;
+	}
+	return (n);
+}
+
+/*
+ * Memory that is two parts of a file, one of them at two addresses: the guest
+ * sees what it sees otherwise, and the descriptor that the engine keeps for
+ * each range is its own and ends with the VM.
+ */
+static void
+test_share(void **state)
+{
+	static const struct {
+		uint64_t gpa, at;
+	} part[] = { { 0, 0 }, { MIB, MIB }, { 4 * MIB, MIB } };
+	static const uint8_t code[] = {
+		0xb8, 0xff, 0xff, 0x8e, 0xd8,	/* mov ax, 0xffff; mov ds, ax */
+		0x80, 0x06, 0x10, 0x00, 0x07,	/* add byte [0x10], 7: 1 MiB */
+		0xe6, 0x20			/* out 0x20, al */
+	};
+	struct vmm_share_params vsh;
+	struct vm_terminate_params vtp;
+	unsigned i;
+	int file, twice;
+
+	(void)state;
+	assert_true((file = memfd_create("share", 0)) >= 0);
+	assert_int_equal(ftruncate(file, 2 * MIB), 0);
+	mem = mmap(NULL, 2 * MIB, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+	assert_true(mem != MAP_FAILED);
+	memcpy(mem + CODE, code, sizeof(code));
+	mem[MIB] = 1;
+	memset(&vcp, 0, sizeof(vcp));
+	vcp.vcp_ncpus = 1;
+	vcp.vcp_nmemranges = 3;
+	for (i = 0; i < 3; i++)
+		vcp.vcp_memranges[i] = (struct vm_mem_range){
+			.vmr_gpa = part[i].gpa, .vmr_size = MIB,
+			.vmr_va = (vaddr_t)mem + part[i].at };
+	strcpy(vcp.vcp_name, "share");
+	client_create(fd, &vcp, 0);
+	reset();
+	for (twice = 0; twice < 2; twice++) {
+		for (i = 0; i < 2; i++) {
+			vsh = (struct vmm_share_params){ vcp.vcp_id, file,
+				part[i].at, (vaddr_t)mem + part[i].at, MIB };
+			assert_int_equal(client_do(fd, VMM_IOC_SHARE, &vsh),
+			    0);
+		}
+		assert_int_equal(shares(), 4);
+	}
+	close(file);
+	assert_int_equal(shares(), 3);
+	assert_int_equal(run(NONE, false), 0);
+	expect_io(VEI_DIR_OUT, 0x20, 1, 0xff, CODE + sizeof(code));
+	assert_int_equal(mem[MIB], 8);
+	assert_int_equal(client_do(fd, VMM_IOC_SHARE, &vsh), EBUSY);
+	vtp.vtp_vm_id = vcp.vcp_id;
+	assert_int_equal(client_do(fd, VMM_IOC_TERM, &vtp), 0);
+	assert_int_equal(shares(), 0);
+	munmap(mem, 2 * MIB);
+}
+
 /* --- memory that is not there -------------------------------------------- */
 
 static void
@@ -623,6 +701,7 @@ main(void)
 		cmocka_unit_test(test_mprotect_ept),
 		cmocka_unit_test(test_unmap),
 		cmocka_unit_test(test_client_writes_code),
+		cmocka_unit_test(test_share),
 		cmocka_unit_test(test_mmio),
 		cmocka_unit_test(test_refused),
 	};
