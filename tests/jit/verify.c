@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <Zydis/Zydis.h>
 
@@ -90,7 +91,9 @@ bad(const struct verifier *v, const char *what)
 		fprintf(stderr, "%s%02x", n % 32 == 0 ? "\n" : "",
 		    CODE_RX(v->v_jit, v->v_t->t_code)[n]);
 	fprintf(stderr, "\n");
-	exit(VERIFY_BAD);
+	fflush(stdout);
+	/* not exit(): the status is this one, whatever has leaked */
+	_exit(VERIFY_BAD);
 }
 
 /* --- 1: instructions ------------------------------------------------------------ */
