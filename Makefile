@@ -53,9 +53,10 @@ TEST_SRC  := $(wildcard tests/*/*_test.c tests/*_test.c)
 TEST_BIN  := $(patsubst tests/%.c,$(B)/tests/%,$(TEST_SRC))
 TEST_AUX  := $(call objs,$(wildcard tests/lib))
 TEST_TAP  := $(sort $(wildcard tests/*.t))
+KVM_TAP	  := $(sort $(wildcard tests/kvm/*.t))
 SLOW_TAP  := $(sort $(wildcard tests/slow/*.t))
 
-.PHONY: all help run test test-slow fuzz-insn lockstep bench guest deps check \
+.PHONY: all help run test test-kvm test-slow fuzz-insn lockstep bench guest deps check \
     install uninstall clean
 all: $(B)/bin/vmctl $(B)/lib/libvmm.a $(B)/lib/libvmm.so \
     $(B)/lib/libvmm-preload.so $(B)/lib/vmm.pc
@@ -66,6 +67,7 @@ help:
 #: make             build into build/bin and build/lib (V=1: show commands)
 #: make run         boot a Linux guest to a shell with disk and network
 #: make test        build and run all tests (SAN=address,undefined works)
+#: make test-kvm    the tests that need KVM, in an emulated machine that has it
 #: make test-slow   the tests that take many minutes
 #: make guest       fetch the test guest into build/guest
 #: make deps        install what building, running and testing need (Debian)
@@ -223,7 +225,12 @@ PROVE	:= prove --timer
 test:
 	@tools/deps build guest run test
 	$(MAKE) all guest $(TEST_BIN) $(TEST_GUEST) $(TEST_VMCTL)
-	$(PROVE) -j2 -e '' $(PROVEFLAGS) $(TEST_BIN) $(TEST_TAP)
+	$(PROVE) -j2 -e '' $(PROVEFLAGS) $(TEST_BIN) $(TEST_TAP) $(KVM_TAP)
+
+test-kvm:
+	@tools/deps build guest run test bed
+	$(MAKE) all guest $(TEST_BIN) $(TEST_GUEST)
+	$(PROVE) -e '' $(PROVEFLAGS) $(KVM_TAP)
 
 test-slow:
 	@tools/deps
