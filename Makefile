@@ -164,7 +164,7 @@ $(B)/bin/vmctl: $(VMCTL_OBJ) $(B)/obj/host.a $(B)/obj/core.a
 
 # A test program is NAME_test.c and what C files its folder has beside tests,
 # or borrows from another.
-test_borrows_jit := tests/insn/gen.c tests/guests/bare.c
+test_borrows_jit := tests/insn/gen.c
 test_aux = $(patsubst %,$(B)/obj/%.o,$(filter-out %_test.c,$(wildcard \
     tests/$(1)/*.c)) $(test_borrows_$(1)))
 .SECONDEXPANSION:

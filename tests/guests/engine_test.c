@@ -15,8 +15,8 @@
 
 #include <cmocka.h>
 
+#include "../lib/bare.h"
 #include "../lib/engine_options.h"
-#include "bare.h"
 #include "base/hostfault.h"
 #include "engine/engine.h"
 #include "engine/soft/cpu.h"
@@ -24,7 +24,7 @@
 #define MEMORY		0x100000u
 #define CODE		0x1000u
 #define DEVICE		0x200000u	/* beyond memory */
-#define HANDLER		0x3000u		/* of vector n: n * 16 bytes on */
+#define HANDLER		BARE_HANDLER
 
 static const struct engine_ops *const ops = &engine_soft;
 static uint8_t *mem;
@@ -34,15 +34,6 @@ static struct bare bare;
 
 /* --- a guest in flat 32-bit protected mode, without paging ----------------------- */
 
-static void
-segment(struct vcpu_segment_info *s, uint16_t sel, uint32_t ar)
-{
-	s->vsi_sel = sel;
-	s->vsi_base = 0;
-	s->vsi_limit = UINT32_MAX;
-	s->vsi_ar = ar;
-}
-
 static int
 setup_vm(void **state, bool reported)
 {
@@ -51,8 +42,6 @@ setup_vm(void **state, bool reported)
 	    .ev_nranges = 1, .ev_tsc_khz = 1000000,
 	    .ev_writes_reported = reported, .ev_options = engine_options() };
 	struct vcpu_reg_state r;
-	uint64_t gate;
-	unsigned n;
 
 	(void)state;
 	memset(&bare, 0, sizeof(bare));
@@ -61,26 +50,8 @@ setup_vm(void **state, bool reported)
 	if (mem == MAP_FAILED || ops->eo_vm_new(&config, &vm) != 0 ||
 	    ops->eo_vcpu_new(vm, 0, &bare_host, &bare, &vcpu) != 0)
 		return (-1);
-	/* GDT at 2000h: flat code and data; IDT at 2100h: each handler HLTs */
-	memcpy(mem + 0x2008, "\xff\xff\0\0\0\x9b\xcf\0"
-	    "\xff\xff\0\0\0\x93\xcf", 16);
-	for (n = 0; n < 64; n++) {
-		gate = (HANDLER + n * 16) | 8 << 16 | (uint64_t)0x8e << 40;
-		memcpy(mem + 0x2100 + n * 8, &gate, 8);
-		mem[HANDLER + n * 16] = 0xf4;
-		mem[HANDLER + n * 16 + 1] = 0xcf;
-	}
 	ops->eo_getregs(vcpu, VM_RWREGS_ALL, &r);
-	for (n = 0; n < VCPU_REGS_NSREGS; n++)
-		segment(&r.vrs_sregs[n], 0x10, 0xc093);
-	segment(&r.vrs_sregs[VCPU_REGS_CS], 8, 0xc09b);
-	segment(&r.vrs_sregs[VCPU_REGS_TR], 0, 0x8b);
-	segment(&r.vrs_sregs[VCPU_REGS_LDTR], 0, 0x82);
-	r.vrs_gdtr.vsi_base = 0x2000;
-	r.vrs_gdtr.vsi_limit = 0x17;
-	r.vrs_idtr.vsi_base = 0x2100;
-	r.vrs_idtr.vsi_limit = 64 * 8 - 1;
-	r.vrs_crs[VCPU_REGS_CR0] = CR0_PE | CR0_ET | CR0_NE;
+	bare_flat(mem, &r);
 	r.vrs_gprs[VCPU_REGS_RIP] = CODE;
 	r.vrs_gprs[VCPU_REGS_RSP] = 0x8000;
 	return (ops->eo_reset(vcpu, &r));

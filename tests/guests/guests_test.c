@@ -17,8 +17,8 @@
 
 #include <cmocka.h>
 
+#include "../lib/bare.h"
 #include "../lib/engine_options.h"
-#include "bare.h"
 #include "engine/engine.h"
 
 #define MEMORY		((size_t)32 << 20)

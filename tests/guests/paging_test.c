@@ -18,8 +18,8 @@
 
 #include <cmocka.h>
 
+#include "../lib/bare.h"
 #include "../lib/engine_options.h"
-#include "bare.h"
 #include "engine/engine.h"
 #include "engine/soft/cpu.h"
 #include "vmm/cpuid.h"
@@ -176,15 +176,6 @@ expect(const struct paging *p, const struct combination *k)
 	return (o);
 }
 
-static void
-segment(struct vcpu_segment_info *s, uint16_t sel, uint32_t ar)
-{
-	s->vsi_sel = sel;
-	s->vsi_base = 0;
-	s->vsi_limit = UINT32_MAX;
-	s->vsi_ar = ar;
-}
-
 /* Code, handler, GDT, IDT and TSS for the mode; AX points at LINEAR. */
 static void
 guest(bool longmode)
@@ -244,12 +235,13 @@ run(const struct paging *p, const struct combination *k)
 	r.vrs_gprs[VCPU_REGS_RSP] = STACK - 0x800;
 	r.vrs_gprs[VCPU_REGS_RFLAGS] = 2 | (k->ac ? FL_AC : 0);
 	for (n = 0; n < VCPU_REGS_NSREGS; n++)
-		segment(&r.vrs_sregs[n], (uint16_t)((k->user ? 0x20 : 0x10) |
-		    rpl), 0xc093 | dpl);
-	segment(&r.vrs_sregs[VCPU_REGS_CS], (uint16_t)((k->user ? 0x18 : 8) |
-	    rpl), (longmode ? 0xa09b : 0xc09b) | dpl);
-	segment(&r.vrs_sregs[VCPU_REGS_LDTR], 0, AR_UNUSABLE);
-	segment(&r.vrs_sregs[VCPU_REGS_TR], 0x28, 0x8b);
+		bare_segment(&r.vrs_sregs[n],
+		    (uint16_t)((k->user ? 0x20 : 0x10) | rpl), 0xc093 | dpl);
+	bare_segment(&r.vrs_sregs[VCPU_REGS_CS],
+	    (uint16_t)((k->user ? 0x18 : 8) | rpl),
+	    (longmode ? 0xa09b : 0xc09b) | dpl);
+	bare_segment(&r.vrs_sregs[VCPU_REGS_LDTR], 0, AR_UNUSABLE);
+	bare_segment(&r.vrs_sregs[VCPU_REGS_TR], 0x28, 0x8b);
 	r.vrs_sregs[VCPU_REGS_TR].vsi_base = TSS;
 	r.vrs_sregs[VCPU_REGS_TR].vsi_limit = 103;
 	r.vrs_gdtr.vsi_base = GDT;

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "../lib/bare.h"
 #include "../lib/engine_options.h"
 #include "engine/engine.h"
 #include "engine/soft/cpu.h"
@@ -54,77 +55,10 @@ static uint8_t *ram;
 static uint32_t next_table = TABLES;
 static struct engine_vm *vm;
 static struct engine_vcpu *vcpu;
+static struct bare bare;
 static struct vcpu_reg_state initial;	/* at the first instruction, 64-bit */
 static struct decode_mode mode[2];
 static char reason[160];
-
-static const uint8_t gpr_index[16] = {
-	VCPU_REGS_RAX, VCPU_REGS_RCX, VCPU_REGS_RDX, VCPU_REGS_RBX,
-	VCPU_REGS_RSP, VCPU_REGS_RBP, VCPU_REGS_RSI, VCPU_REGS_RDI,
-	VCPU_REGS_R8, VCPU_REGS_R9, VCPU_REGS_R10, VCPU_REGS_R11,
-	VCPU_REGS_R12, VCPU_REGS_R13, VCPU_REGS_R14, VCPU_REGS_R15
-};
-
-/* --- what the engine asks the monitor ---------------------------------------- */
-
-static bool
-mmio_read(void *arg, uint64_t gpa, unsigned size, uint64_t *data)
-{
-	(void)arg, (void)gpa, (void)size;
-	*data = ~0ull;
-	return (true);
-}
-
-static bool
-mmio_write(void *arg, uint64_t gpa, unsigned size, uint64_t data)
-{
-	(void)arg, (void)gpa, (void)size, (void)data;
-	return (true);
-}
-
-static bool
-rdmsr(void *arg, uint32_t msr, uint64_t *value)
-{
-	(void)arg, (void)msr, (void)value;
-	return (false);
-}
-
-static bool
-wrmsr(void *arg, uint32_t msr, uint64_t value)
-{
-	(void)arg, (void)msr, (void)value;
-	return (false);
-}
-
-static uint64_t
-read_cr8(void *arg)
-{
-	(void)arg;
-	return (0);
-}
-
-static void
-write_cr8(void *arg, uint64_t value)
-{
-	(void)arg, (void)value;
-}
-
-static void
-cpuid(void *arg, struct engine_cpuid *ec)
-{
-	static const struct cpuid_policy policy = {
-		.cp_ncpus = 1, .cp_tsc_khz = 1000000
-	};
-
-	(void)arg;
-	cpuid_answer(&policy, ec);
-}
-
-static const struct engine_host host = {
-	.eh_mmio_read = mmio_read, .eh_mmio_write = mmio_write,
-	.eh_rdmsr = rdmsr, .eh_wrmsr = wrmsr, .eh_read_cr8 = read_cr8,
-	.eh_write_cr8 = write_cr8, .eh_cpuid = cpuid
-};
 
 /* --- the guest -------------------------------------------------------------------- */
 
@@ -199,17 +133,10 @@ build(void)
 }
 
 static void
-segment(unsigned n, uint16_t sel, uint64_t base, uint32_t limit, uint32_t ar)
-{
-	initial.vrs_sregs[n].vsi_sel = sel;
-	initial.vrs_sregs[n].vsi_base = base;
-	initial.vrs_sregs[n].vsi_limit = limit;
-	initial.vrs_sregs[n].vsi_ar = ar;
-}
-
-static void
 build_registers(void)
 {
+	struct vcpu_segment_info *s = initial.vrs_sregs;
+
 	initial.vrs_crs[VCPU_REGS_CR0] = CR0_PE | CR0_MP | CR0_ET | CR0_NE |
 	    CR0_WP | CR0_AM | CR0_PG;
 	initial.vrs_crs[VCPU_REGS_CR3] = PML4;
@@ -222,14 +149,15 @@ build_registers(void)
 	    EFER_NXE;
 	initial.vrs_drs[4] = DR6_ONES;
 	initial.vrs_drs[5] = DR7_ONES;
-	segment(VCPU_REGS_CS, SEL_UCODE64, 0, 0xffffffff, 0xa0fb);
-	segment(VCPU_REGS_SS, SEL_UDATA, 0, 0xffffffff, 0xc0f3);
-	segment(VCPU_REGS_DS, SEL_UDATA, 0, 0xffffffff, 0xc0f3);
-	segment(VCPU_REGS_ES, SEL_UDATA, 0, 0xffffffff, 0xc0f3);
-	segment(VCPU_REGS_FS, 0, 0, 0, 0x10000);
-	segment(VCPU_REGS_GS, 0, 0, 0, 0x10000);
-	segment(VCPU_REGS_LDTR, 0, 0, 0, 0x10000);
-	segment(VCPU_REGS_TR, SEL_TSS, KERNEL + TSS, 0x68 + 32, 0x8b);
+	bare_segment(&s[VCPU_REGS_CS], SEL_UCODE64, 0xa0fb);
+	bare_segment(&s[VCPU_REGS_SS], SEL_UDATA, 0xc0f3);
+	bare_segment(&s[VCPU_REGS_DS], SEL_UDATA, 0xc0f3);
+	bare_segment(&s[VCPU_REGS_ES], SEL_UDATA, 0xc0f3);
+	s[VCPU_REGS_FS].vsi_ar = s[VCPU_REGS_GS].vsi_ar =
+	    s[VCPU_REGS_LDTR].vsi_ar = 0x10000;		/* unusable */
+	bare_segment(&s[VCPU_REGS_TR], SEL_TSS, 0x8b);
+	s[VCPU_REGS_TR].vsi_base = KERNEL + TSS;
+	s[VCPU_REGS_TR].vsi_limit = 0x68 + 32;
 	initial.vrs_gdtr.vsi_base = KERNEL + GDT;
 	initial.vrs_gdtr.vsi_limit = 0x4f;
 	initial.vrs_idtr.vsi_base = KERNEL + IDT;
@@ -257,14 +185,15 @@ soft_setup(const char **why)
 	}
 	range.er_host = ram;
 	build();
-	decode_mode_init(&mode[0], &host, NULL);
+	decode_mode_init(&mode[0], &bare_host, NULL);
 	mode[0].dm_real = false;
 	mode[1] = mode[0];
 	mode[0].dm_bits = 64;
 	mode[1].dm_bits = 32;
 	build_registers();
 	if ((error = engine_soft.eo_vm_new(&config, &vm)) != 0 ||
-	    (error = engine_soft.eo_vcpu_new(vm, 0, &host, NULL, &vcpu)) != 0 ||
+	    (error = engine_soft.eo_vcpu_new(vm, 0, &bare_host, &bare,
+	    &vcpu)) != 0 ||
 	    (error = engine_soft.eo_reset(vcpu, &initial)) != 0) {
 		*why = strerror(error);
 		return (false);
@@ -324,7 +253,7 @@ soft_run(const struct oracle_batch *b, struct oracle_state *out, uint8_t *win)
 
 	for (n = 0; n < b->b_count; n++) {
 		for (m = 0; m < 16; m++)
-			r.vrs_gprs[gpr_index[m]] = in[n].os_gpr[m];
+			r.vrs_gprs[bare_gpr[m]] = in[n].os_gpr[m];
 		r.vrs_gprs[VCPU_REGS_RFLAGS] = in[n].os_rflags;
 		r.vrs_gprs[VCPU_REGS_RIP] = INSN_ADDR;
 		error = engine_soft.eo_setregs(vcpu, VM_RWREGS_GPRS |
@@ -356,7 +285,7 @@ soft_run(const struct oracle_batch *b, struct oracle_state *out, uint8_t *win)
 		}
 		engine_soft.eo_getregs(vcpu, VM_RWREGS_GPRS, &r);
 		for (m = 0; m < 16; m++)
-			out[n].os_gpr[m] = r.vrs_gprs[gpr_index[m]];
+			out[n].os_gpr[m] = r.vrs_gprs[bare_gpr[m]];
 		if (oi->oi_compat)
 			memset(out[n].os_gpr + 8, 0, 8 * sizeof(uint64_t));
 		out[n].os_rflags = r.vrs_gprs[VCPU_REGS_RFLAGS];

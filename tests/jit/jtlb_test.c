@@ -17,7 +17,7 @@
 
 #include <cmocka.h>
 
-#include "../guests/bare.h"
+#include "../lib/bare.h"
 #include "engine/engine.h"
 #include "engine/soft/block.h"
 #include "engine/soft/cpu.h"

@@ -20,7 +20,7 @@
 
 #include <cmocka.h>
 
-#include "../guests/bare.h"
+#include "../lib/bare.h"
 #include "base/hostfault.h"
 #include "engine/engine.h"
 #include "engine/soft/cpu.h"
@@ -28,9 +28,7 @@
 
 #define MEMORY		0x200000u
 #define CODE		0x1000u
-#define GDT		0x2000u
-#define IDT		0x2100u
-#define HANDLER		0x3000u		/* of vector n: n * 16 bytes on */
+#define HANDLER		BARE_HANDLER
 #define DATA		0x10000u
 #define STACK		0x1f0000u	/* top */
 
@@ -43,15 +41,6 @@ static struct bare bare;
 /* --- the guest -------------------------------------------------------------------- */
 
 static void
-segment(struct vcpu_segment_info *s, uint16_t sel, uint32_t ar)
-{
-	s->vsi_sel = sel;
-	s->vsi_base = 0;
-	s->vsi_limit = UINT32_MAX;
-	s->vsi_ar = ar;
-}
-
-static void
 start(const char *options, bool reported)
 {
 	struct engine_range range = { .er_size = MEMORY };
@@ -59,8 +48,6 @@ start(const char *options, bool reported)
 	    .ev_nranges = 1, .ev_tsc_khz = 1000000,
 	    .ev_writes_reported = reported, .ev_options = options };
 	struct vcpu_reg_state r;
-	uint64_t gate;
-	unsigned n;
 
 	memset(&bare, 0, sizeof(bare));
 	mem = range.er_host = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE,
@@ -68,24 +55,8 @@ start(const char *options, bool reported)
 	assert_ptr_not_equal(mem, MAP_FAILED);
 	assert_int_equal(ops->eo_vm_new(&config, &vm), 0);
 	assert_int_equal(ops->eo_vcpu_new(vm, 0, &bare_host, &bare, &vcpu), 0);
-	memcpy(mem + GDT + 8, "\xff\xff\0\0\0\x9b\xcf\0"
-	    "\xff\xff\0\0\0\x93\xcf", 16);
-	for (n = 0; n < 32; n++) {
-		gate = (HANDLER + n * 16) | 8 << 16 | (uint64_t)0x8e << 40;
-		memcpy(mem + IDT + n * 8, &gate, 8);
-		mem[HANDLER + n * 16] = 0xf4;
-	}
 	ops->eo_getregs(vcpu, VM_RWREGS_ALL, &r);
-	for (n = 0; n < VCPU_REGS_NSREGS; n++)
-		segment(&r.vrs_sregs[n], 0x10, 0xc093);
-	segment(&r.vrs_sregs[VCPU_REGS_CS], 8, 0xc09b);
-	segment(&r.vrs_sregs[VCPU_REGS_TR], 0, 0x8b);
-	segment(&r.vrs_sregs[VCPU_REGS_LDTR], 0, 0x82);
-	r.vrs_gdtr.vsi_base = GDT;
-	r.vrs_gdtr.vsi_limit = 0x17;
-	r.vrs_idtr.vsi_base = IDT;
-	r.vrs_idtr.vsi_limit = 32 * 8 - 1;
-	r.vrs_crs[VCPU_REGS_CR0] = CR0_PE | CR0_ET | CR0_NE;
+	bare_flat(mem, &r);
 	r.vrs_crs[VCPU_REGS_CR4] = CR4_OSFXSR | CR4_OSXMMEXCPT;
 	r.vrs_gprs[VCPU_REGS_RIP] = CODE;
 	r.vrs_gprs[VCPU_REGS_RSP] = STACK;

@@ -11,6 +11,7 @@
 
 #include <Zydis/Zydis.h>
 
+#include "../lib/bare.h"
 #include "engine/soft/cpu.h"
 #include "engine/soft/decode.h"
 #include "engine/soft/jit/jit.h"
@@ -63,20 +64,6 @@ mmio_write(void *arg, uint64_t gpa, unsigned size, uint64_t data)
 	return (true);
 }
 
-static bool
-rdmsr(void *arg, uint32_t msr, uint64_t *value)
-{
-	(void)arg, (void)msr, (void)value;
-	return (false);
-}
-
-static bool
-wrmsr(void *arg, uint32_t msr, uint64_t value)
-{
-	(void)arg, (void)msr, (void)value;
-	return (false);
-}
-
 static uint64_t
 read_cr8(void *arg)
 {
@@ -90,21 +77,11 @@ write_cr8(void *arg, uint64_t value)
 	(void)arg, (void)value;
 }
 
-static void
-cpuid(void *arg, struct engine_cpuid *ec)
-{
-	static const struct cpuid_policy policy = {
-		.cp_ncpus = 1, .cp_tsc_khz = 1000000
-	};
-
-	(void)arg;
-	cpuid_answer(&policy, ec);
-}
-
 static const struct engine_host host = {
 	.eh_mmio_read = mmio_read, .eh_mmio_write = mmio_write,
-	.eh_rdmsr = rdmsr, .eh_wrmsr = wrmsr, .eh_read_cr8 = read_cr8,
-	.eh_write_cr8 = write_cr8, .eh_cpuid = cpuid
+	.eh_rdmsr = bare_rdmsr, .eh_wrmsr = bare_wrmsr,
+	.eh_read_cr8 = read_cr8, .eh_write_cr8 = write_cr8,
+	.eh_cpuid = bare_cpuid
 };
 
 /* --- the guest's memory -------------------------------------------------------- */
@@ -223,27 +200,14 @@ side_reset(struct side *sd)
 
 /* --- registers ---------------------------------------------------------------------- */
 
-static const uint8_t gpr_index[16] = {
-	VCPU_REGS_RAX, VCPU_REGS_RCX, VCPU_REGS_RDX, VCPU_REGS_RBX,
-	VCPU_REGS_RSP, VCPU_REGS_RBP, VCPU_REGS_RSI, VCPU_REGS_RDI,
-	VCPU_REGS_R8, VCPU_REGS_R9, VCPU_REGS_R10, VCPU_REGS_R11,
-	VCPU_REGS_R12, VCPU_REGS_R13, VCPU_REGS_R14, VCPU_REGS_R15
-};
-
-static void
-segment(struct vcpu_reg_state *r, unsigned n, uint16_t sel, uint64_t base,
-    uint32_t limit, uint32_t ar)
-{
-	r->vrs_sregs[n].vsi_sel = sel;
-	r->vrs_sregs[n].vsi_base = base;
-	r->vrs_sregs[n].vsi_limit = limit;
-	r->vrs_sregs[n].vsi_ar = ar;
-}
-
 static void
 initial(struct vcpu_reg_state *r)
 {
+	static const unsigned data[] = { VCPU_REGS_SS, VCPU_REGS_DS,
+	    VCPU_REGS_ES, VCPU_REGS_FS, VCPU_REGS_GS };
+	struct vcpu_segment_info *s = r->vrs_sregs;
 	struct decode_mode dm;
+	unsigned n;
 
 	memset(r, 0, sizeof(*r));
 	decode_mode_init(&dm, &host, NULL);
@@ -267,15 +231,16 @@ initial(struct vcpu_reg_state *r)
 	r->vrs_msrs[VCPU_REGS_MISC_ENABLE] = 1;
 	r->vrs_drs[4] = DR6_ONES;
 	r->vrs_drs[5] = DR7_ONES;
-	segment(r, VCPU_REGS_CS, SEL_UCODE64, 0, 0xffffffff, 0xa0fb);
-	segment(r, VCPU_REGS_SS, SEL_UDATA, 0, 0xffffffff, 0xc0f3);
-	segment(r, VCPU_REGS_DS, SEL_UDATA, 0, 0xffffffff, 0xc0f3);
-	segment(r, VCPU_REGS_ES, SEL_UDATA, 0, 0xffffffff, 0xc0f3);
+	bare_segment(&s[VCPU_REGS_CS], SEL_UCODE64, 0xa0fb);
+	for (n = 0; n < sizeof(data) / sizeof(data[0]); n++)
+		bare_segment(&s[data[n]], SEL_UDATA, 0xc0f3);
 	/* a little off, so that a base that is forgotten is found out */
-	segment(r, VCPU_REGS_FS, SEL_UDATA, 24, 0xffffffff, 0xc0f3);
-	segment(r, VCPU_REGS_GS, SEL_UDATA, 40, 0xffffffff, 0xc0f3);
-	segment(r, VCPU_REGS_LDTR, 0, 0, 0, 0x10000);
-	segment(r, VCPU_REGS_TR, SEL_TSS, KERNEL + TSS, 0x68 + 32, 0x8b);
+	s[VCPU_REGS_FS].vsi_base = 24;
+	s[VCPU_REGS_GS].vsi_base = 40;
+	s[VCPU_REGS_LDTR].vsi_ar = 0x10000;		/* unusable */
+	bare_segment(&s[VCPU_REGS_TR], SEL_TSS, 0x8b);
+	s[VCPU_REGS_TR].vsi_base = KERNEL + TSS;
+	s[VCPU_REGS_TR].vsi_limit = 0x68 + 32;
 	r->vrs_gdtr.vsi_base = KERNEL + GDT;
 	r->vrs_gdtr.vsi_limit = 0x4f;
 	r->vrs_idtr.vsi_base = KERNEL + IDT;
@@ -356,14 +321,14 @@ side_load(struct side *sd, const struct oracle_state *in, enum side_mode mode)
 	int error;
 
 	for (n = 0; n < 16; n++)
-		r.vrs_gprs[gpr_index[n]] = in->os_gpr[n];
+		r.vrs_gprs[bare_gpr[n]] = in->os_gpr[n];
 	r.vrs_gprs[VCPU_REGS_RFLAGS] = in->os_rflags;
 	r.vrs_gprs[VCPU_REGS_RIP] = in->os_rip;
 	if (mode == SIDE_USER32)
-		segment(&r, VCPU_REGS_CS, SEL_UCODE32, 0, 0xffffffff, 0xc0fb);
+		bare_segment(&r.vrs_sregs[VCPU_REGS_CS], SEL_UCODE32, 0xc0fb);
 	if (mode == SIDE_KERNEL64) {
-		segment(&r, VCPU_REGS_CS, SEL_KCODE, 0, 0xffffffff, 0xa09b);
-		segment(&r, VCPU_REGS_SS, SEL_KDATA, 0, 0xffffffff, 0xc093);
+		bare_segment(&r.vrs_sregs[VCPU_REGS_CS], SEL_KCODE, 0xa09b);
+		bare_segment(&r.vrs_sregs[VCPU_REGS_SS], SEL_KDATA, 0xc093);
 	}
 	error = engine_soft.eo_setregs(sd->sd_vcpu, VM_RWREGS_ALL, &r);
 	if (error == 0)
@@ -433,7 +398,7 @@ side_take(struct side *sd, unsigned port, struct oracle_state *out)
 	engine_soft.eo_getregs(sd->sd_vcpu, VM_RWREGS_ALL, &r);
 	engine_soft.eo_getxstate(sd->sd_vcpu, out->os_xstate);
 	for (m = 0; m < 16; m++)
-		out->os_gpr[m] = r.vrs_gprs[gpr_index[m]];
+		out->os_gpr[m] = r.vrs_gprs[bare_gpr[m]];
 	out->os_rflags = r.vrs_gprs[VCPU_REGS_RFLAGS];
 	out->os_rip = r.vrs_gprs[VCPU_REGS_RIP];
 	out->os_vector = VECTOR_NONE;
