@@ -30,6 +30,7 @@
 
 #include <cmocka.h>
 
+#include "../lib/arguments.h"
 #include "../lib/engine_options.h"
 #include "base/hostfault.h"
 #include "engine/engine.h"
@@ -485,22 +486,14 @@ main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_hostile_guests),
 	};
-	struct timespec ts;
-	int n;
+	const struct argument table[] = {
+		{ "seed", .a_u64 = &opt.seed },
+		{ "forever", .a_flag = &opt.forever },
+		{ .a_name = NULL },
+	};
 
-	clock_gettime(CLOCK_REALTIME, &ts);
-	opt.seed = (uint64_t)ts.tv_sec * 1000003 + (uint64_t)ts.tv_nsec;
-	for (n = 1; n < argc; n++) {
-		if (strcmp(argv[n], "--forever") == 0)
-			opt.forever = true;
-		else if (strcmp(argv[n], "--seed") == 0 && n + 1 < argc)
-			opt.seed = strtoull(argv[++n], NULL, 0);
-		else {
-			fprintf(stderr,
-			    "usage: guest_test [--forever] [--seed N]\n");
-			return (2);
-		}
-	}
+	opt.seed = new_seed();
+	arguments(argc, argv, table);
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	printf("# seed %" PRIu64 "\n", opt.seed);
 	return (cmocka_run_group_tests(tests, NULL, NULL));

@@ -24,6 +24,7 @@
 
 #include <Zydis/Zydis.h>
 
+#include "../lib/arguments.h"
 #include "engine/soft/cpu.h"
 #include "engine/soft/handlers.h"
 #include "engine/soft/opcode.h"
@@ -372,31 +373,19 @@ main(int argc, char **argv)
 		cmocka_unit_test(test_oracle),
 	};
 	const char *env = getenv("INSN_STATES");
-	struct timespec ts;
-	int n;
+	const struct argument table[] = {
+		{ "seed", .a_u64 = &opt.seed },
+		{ "states", .a_number = &opt.states },
+		{ "only", .a_text = &opt.only },
+		{ "forever", .a_flag = &opt.forever },
+		{ "verbose", .a_flag = &opt.verbose },
+		{ .a_name = NULL },
+	};
 
-	clock_gettime(CLOCK_REALTIME, &ts);
-	opt.seed = (uint64_t)ts.tv_sec * 1000003 + (uint64_t)ts.tv_nsec;
+	opt.seed = new_seed();
 	if (env != NULL)
 		opt.states = (unsigned)strtoul(env, NULL, 0);
-	for (n = 1; n < argc; n++) {
-		if (strcmp(argv[n], "--forever") == 0)
-			opt.forever = true;
-		else if (strcmp(argv[n], "--verbose") == 0)
-			opt.verbose = true;
-		else if (strcmp(argv[n], "--seed") == 0 && n + 1 < argc)
-			opt.seed = strtoull(argv[++n], NULL, 0);
-		else if (strcmp(argv[n], "--states") == 0 && n + 1 < argc)
-			opt.states = (unsigned)strtoul(argv[++n], NULL, 0);
-		else if (strcmp(argv[n], "--only") == 0 && n + 1 < argc)
-			opt.only = argv[++n];
-		else {
-			fprintf(stderr, "usage: insn_test [--forever] "
-			    "[--seed N] [--states N] [--only NAME] "
-			    "[--verbose]\n");
-			return (2);
-		}
-	}
+	arguments(argc, argv, table);
 	printf("# seed %llu, %u states a shape\n",
 	    (unsigned long long)opt.seed, opt.states);
 	return (cmocka_run_group_tests(tests, NULL, NULL));

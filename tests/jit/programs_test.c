@@ -4,7 +4,7 @@
  * on elsewhere, code that changes itself, single steps, system calls, pages
  * that change under the program, and interrupts at any time.
  *
- *	programs_test [--seed N] [--count N] [--options WORDS] [--all]
+ *	programs_test [--seed N] [--count N] [--options WORDS]
  *	    [--show]
  */
 #include "side.h"
@@ -19,6 +19,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "../lib/arguments.h"
 #include "engine/soft/cpu.h"
 #include "items.h"
 #include "kernel.h"
@@ -666,30 +667,16 @@ main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_programs),
 	};
-	struct timespec ts;
-	int n;
+	const struct argument table[] = {
+		{ "seed", .a_u64 = &opt.seed },
+		{ "count", .a_number = &opt.count },
+		{ "options", .a_text = &opt.options },
+		{ "show", .a_flag = &opt.show },
+		{ .a_name = NULL },
+	};
 
-	clock_gettime(CLOCK_REALTIME, &ts);
-	opt.seed = (uint64_t)ts.tv_sec * 1000003 + (uint64_t)ts.tv_nsec;
-	for (n = 1; n < argc; n++) {
-		if (strcmp(argv[n], "--show") == 0)
-			opt.show = true;
-		else if (n + 1 == argc)
-			break;
-		else if (strcmp(argv[n], "--seed") == 0)
-			opt.seed = strtoull(argv[++n], NULL, 0);
-		else if (strcmp(argv[n], "--count") == 0)
-			opt.count = (unsigned)strtoul(argv[++n], NULL, 0);
-		else if (strcmp(argv[n], "--options") == 0)
-			opt.options = argv[++n];
-		else
-			break;
-	}
-	if (n < argc) {
-		fprintf(stderr, "usage: programs_test [--seed N] [--count N] "
-		    "[--options WORDS] [--show]\n");
-		return (2);
-	}
+	opt.seed = new_seed();
+	arguments(argc, argv, table);
 	printf("# seed %llu\n", (unsigned long long)opt.seed);
 	return (cmocka_run_group_tests(tests, NULL, NULL));
 }

@@ -15,10 +15,9 @@
 #include <cmocka.h>
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "../lib/arguments.h"
 #include "engine/soft/cpu.h"
 #include "engine/soft/decode.h"
 #include "items.h"
@@ -211,29 +210,19 @@ main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sequences),
 	};
-	struct timespec ts;
-	int n;
+	const struct argument table[] = {
+		{ "seed", .a_u64 = &opt.seed },
+		{ "count", .a_number = &opt.count },
+		{ "length", .a_number = &opt.length },
+		{ "options", .a_text = &opt.options },
+		{ .a_name = NULL },
+	};
 
-	clock_gettime(CLOCK_REALTIME, &ts);
-	opt.seed = (uint64_t)ts.tv_sec * 1000003 + (uint64_t)ts.tv_nsec;
+	opt.seed = new_seed();
 	opt.options = side_options[0];
-	for (n = 1; n + 1 < argc; n += 2) {
-		if (strcmp(argv[n], "--seed") == 0)
-			opt.seed = strtoull(argv[n + 1], NULL, 0);
-		else if (strcmp(argv[n], "--count") == 0)
-			opt.count = (unsigned)strtoul(argv[n + 1], NULL, 0);
-		else if (strcmp(argv[n], "--length") == 0)
-			opt.length = (unsigned)strtoul(argv[n + 1], NULL, 0);
-		else if (strcmp(argv[n], "--options") == 0)
-			opt.options = argv[n + 1];
-		else
-			break;
-	}
-	if (n < argc || opt.length < 1 || opt.length > LENGTH_MAX) {
-		fprintf(stderr, "usage: sequences_test [--seed N] [--count N] "
-		    "[--length N] [--options WORDS]\n");
-		return (2);
-	}
+	arguments(argc, argv, table);
+	if (opt.length < 1 || opt.length > LENGTH_MAX)
+		opt.length = LENGTH_MAX;
 	printf("# seed %llu\n", (unsigned long long)opt.seed);
 	return (cmocka_run_group_tests(tests, NULL, NULL));
 }

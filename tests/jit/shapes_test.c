@@ -12,11 +12,10 @@
 #include <cmocka.h>
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "../insn/gen.h"
+#include "../lib/arguments.h"
 #include "engine/soft/opcode.h"
 
 #define REPORT_MAX	20
@@ -193,29 +192,17 @@ main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_shapes),
 	};
-	struct timespec ts;
-	int n;
+	const struct argument table[] = {
+		{ "seed", .a_u64 = &opt.seed },
+		{ "states", .a_number = &opt.states },
+		{ "only", .a_text = &opt.only },
+		{ "options", .a_text = &opt.options },
+		{ .a_name = NULL },
+	};
 
-	clock_gettime(CLOCK_REALTIME, &ts);
-	opt.seed = (uint64_t)ts.tv_sec * 1000003 + (uint64_t)ts.tv_nsec;
+	opt.seed = new_seed();
 	opt.options = side_options[0];
-	for (n = 1; n + 1 < argc; n += 2) {
-		if (strcmp(argv[n], "--seed") == 0)
-			opt.seed = strtoull(argv[n + 1], NULL, 0);
-		else if (strcmp(argv[n], "--states") == 0)
-			opt.states = (unsigned)strtoul(argv[n + 1], NULL, 0);
-		else if (strcmp(argv[n], "--only") == 0)
-			opt.only = argv[n + 1];
-		else if (strcmp(argv[n], "--options") == 0)
-			opt.options = argv[n + 1];
-		else
-			break;
-	}
-	if (n < argc) {
-		fprintf(stderr, "usage: shapes_test [--seed N] [--states N] "
-		    "[--only NAME] [--options WORDS]\n");
-		return (2);
-	}
+	arguments(argc, argv, table);
 	printf("# seed %llu\n", (unsigned long long)opt.seed);
 	return (cmocka_run_group_tests(tests, NULL, NULL));
 }
