@@ -26,7 +26,7 @@
 #define DEVICE		0x200000u	/* beyond memory */
 #define HANDLER		BARE_HANDLER
 
-static const struct engine_ops *const ops = &engine_soft;
+static const struct engine_ops *ops;
 static uint8_t *mem;
 static struct engine_vm *vm;
 static struct engine_vcpu *vcpu;
@@ -523,5 +523,6 @@ main(void)
 		TEST(refused), TEST(shutdown_exit),
 	};
 
+	ops = engine_tested();
 	return (cmocka_run_group_tests(tests, NULL, NULL));
 }

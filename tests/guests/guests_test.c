@@ -1,5 +1,5 @@
 /*
- * Runs the test guests (guests.mk) on the software engine alone. Each prints
+ * Runs the test guests (guests.mk) on an engine alone. Each prints
  * its own checks on COM1 and ends by an OUT to port F4h, 0 if all were good.
  */
 #include <sys/mman.h>
@@ -28,7 +28,7 @@
 #define RUNS_MAX	2000000		/* exits before a guest is stuck */
 #define SECONDS_MAX	20
 
-static const struct engine_ops *const ops = &engine_soft;
+static const struct engine_ops *ops;
 
 /* --- a run ------------------------------------------------------------------------- */
 
@@ -159,6 +159,7 @@ main(void)
 	size_t n;
 	int status;
 
+	ops = engine_tested();
 	snprintf(pattern, sizeof(pattern), "%s/guests/*.bin",
 	    build != NULL ? build : "build");
 	if (glob(pattern, 0, NULL, &g) != 0) {

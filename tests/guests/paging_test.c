@@ -58,7 +58,7 @@ struct outcome {
 	uint64_t	upper, leaf;	/* the entries afterwards: A, D */
 };
 
-static const struct engine_ops *const ops = &engine_soft;
+static const struct engine_ops *ops;
 static struct bare bare;
 static uint8_t *mem;
 static struct engine_vm *vm;
@@ -420,5 +420,6 @@ main(void)
 		cmocka_unit_test(paging_32bit),
 	};
 
+	ops = engine_tested();
 	return (cmocka_run_group_tests(tests, setup, teardown));
 }

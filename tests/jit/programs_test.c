@@ -472,7 +472,7 @@ kicker(void *arg)
 	while (!atomic_load(&k->k_end)) {
 		ts.tv_nsec = 1000 + rng_below(&r, 50000);
 		nanosleep(&ts, NULL);
-		engine_soft.eo_kick(k->k_side->sd_vcpu);
+		k->k_side->sd_ops->eo_kick(k->k_side->sd_vcpu);
 	}
 	return (NULL);
 }
@@ -492,7 +492,7 @@ go_interrupted(struct side *sd, uint64_t seed)
 	run.er_inject = -1;
 	side_watch(sd);
 	for (tries = 0; tries < 1000000 && !side_stuck(); tries++) {
-		if (engine_soft.eo_run(sd->sd_vcpu, &run) != 0)
+		if (sd->sd_ops->eo_run(sd->sd_vcpu, &run) != 0)
 			break;
 		run.er_inject = -1;
 		run.er_complete = run.er_window = false;
@@ -563,7 +563,7 @@ run_program(struct side *sd, const struct program *p, bool interrupted,
 		k->k_remap[n].frame[1] = ((v & ~0x3f000ull) |
 		    (n == 0 ? OTHER_CODE : OTHER_DATA)) | PTE_A | PTE_D;
 	}
-	engine_soft.eo_written(sd->sd_vm, 0, RAM_SIZE);
+	sd->sd_ops->eo_written(sd->sd_vm, 0, RAM_SIZE);
 	side_load(sd, &p->p_in, p->p_kernel ? SIDE_KERNEL64 : SIDE_USER64);
 	if (interrupted)
 		side_take(sd, go_interrupted(sd, p->p_rng.r_state), out);
@@ -621,7 +621,7 @@ run_all(const char *options)
 	static struct program p;
 	unsigned n, failed = 0;
 	bool interrupted;
-	uint64_t before = engine_soft.eo_insns(interp.sd_vcpu);
+	uint64_t before = interp.sd_ops->eo_insns(interp.sd_vcpu);
 
 	side_new(&trans, options);
 	for (n = 0; n < opt.count && failed < REPORT_MAX; n++) {
@@ -634,7 +634,7 @@ run_all(const char *options)
 	}
 	printf("# %u programs, %llu instructions, %u without end, %u failed, "
 	    "%s\n", n, (unsigned long long)
-	    (engine_soft.eo_insns(interp.sd_vcpu) - before), nstuck, failed,
+	    (interp.sd_ops->eo_insns(interp.sd_vcpu) - before), nstuck, failed,
 	    options);
 	nstuck = 0;
 	side_print_counts(&trans);

@@ -12,6 +12,7 @@
 #include <Zydis/Zydis.h>
 
 #include "../lib/bare.h"
+#include "../lib/engine_options.h"
 #include "engine/soft/cpu.h"
 #include "engine/soft/decode.h"
 #include "engine/soft/jit/jit.h"
@@ -105,7 +106,7 @@ void
 side_put(struct side *sd, uint32_t gpa, const void *data, size_t len)
 {
 	memcpy(sd->sd_ram + gpa, data, len);
-	engine_soft.eo_written(sd->sd_vm, gpa, len);
+	sd->sd_ops->eo_written(sd->sd_vm, gpa, len);
 }
 
 uint32_t
@@ -195,7 +196,7 @@ side_reset(struct side *sd)
 	memset(ram + TSS + 0x68, 0xff, 33);
 	ram[TSS + 0x68 + PORT_DONE / 8] = 0xfc;
 	if (sd->sd_vm != NULL)
-		engine_soft.eo_written(sd->sd_vm, 0, RAM_SIZE);
+		sd->sd_ops->eo_written(sd->sd_vm, 0, RAM_SIZE);
 }
 
 /* --- registers ---------------------------------------------------------------------- */
@@ -261,15 +262,15 @@ side_new(struct side *sd, const char *options)
 	struct engine_range range = { 0, NULL, RAM_SIZE };
 	struct engine_vm_config config = {
 		.ev_ranges = &range, .ev_nranges = 1,
-		.ev_tsc_khz = 1000000, .ev_writes_reported = true,
-		.ev_options = options
+		.ev_tsc_khz = 1000000, .ev_writes_reported = true
 	};
 	int error;
 
 	memset(sd, 0, sizeof(*sd));
 	sd->sd_name = options;
+	sd->sd_ops = engine_named(options, &config.ev_options);
 	sd->sd_exact = strstr(options, "interp") != NULL ||
-	    strstr(options, "exact") != NULL ||
+	    strstr(options, "exact") != NULL || sd->sd_ops != &engine_soft ||
 	    strstr(options, "lockstep") != NULL;
 	sd->sd_ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE,
 	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -278,10 +279,10 @@ side_new(struct side *sd, const char *options)
 	range.er_host = sd->sd_ram;
 	side_reset(sd);
 	initial(&sd->sd_initial);
-	if ((error = engine_soft.eo_vm_new(&config, &sd->sd_vm)) != 0 ||
-	    (error = engine_soft.eo_vcpu_new(sd->sd_vm, 0, &host, sd,
+	if ((error = sd->sd_ops->eo_vm_new(&config, &sd->sd_vm)) != 0 ||
+	    (error = sd->sd_ops->eo_vcpu_new(sd->sd_vm, 0, &host, sd,
 	    &sd->sd_vcpu)) != 0 ||
-	    (error = engine_soft.eo_reset(sd->sd_vcpu, &sd->sd_initial)) != 0)
+	    (error = sd->sd_ops->eo_reset(sd->sd_vcpu, &sd->sd_initial)) != 0)
 		die(options, error);
 }
 
@@ -292,7 +293,7 @@ side_print_counts(const struct side *sd)
 	const struct cpu *c = (const struct cpu *)(const void *)sd->sd_vcpu;
 	const struct jit_stats *s;
 
-	if (c->c_jit == NULL)
+	if (sd->sd_ops != &engine_soft || c->c_jit == NULL)
 		return;
 	s = &c->c_jit->j_stats;
 	printf("#   %llu translations of %llu instructions, %llu traces, "
@@ -308,8 +309,8 @@ void
 side_free(struct side *sd)
 {
 	side_watch(NULL);
-	engine_soft.eo_vcpu_free(sd->sd_vcpu);
-	engine_soft.eo_vm_free(sd->sd_vm);
+	sd->sd_ops->eo_vcpu_free(sd->sd_vcpu);
+	sd->sd_ops->eo_vm_free(sd->sd_vm);
 	munmap(sd->sd_ram, RAM_SIZE);
 }
 
@@ -330,9 +331,9 @@ side_load(struct side *sd, const struct oracle_state *in, enum side_mode mode)
 		bare_segment(&r.vrs_sregs[VCPU_REGS_CS], SEL_KCODE, 0xa09b);
 		bare_segment(&r.vrs_sregs[VCPU_REGS_SS], SEL_KDATA, 0xc093);
 	}
-	error = engine_soft.eo_setregs(sd->sd_vcpu, VM_RWREGS_ALL, &r);
+	error = sd->sd_ops->eo_setregs(sd->sd_vcpu, VM_RWREGS_ALL, &r);
 	if (error == 0)
-		error = engine_soft.eo_setxstate(sd->sd_vcpu, in->os_xstate);
+		error = sd->sd_ops->eo_setxstate(sd->sd_vcpu, in->os_xstate);
 	if (error != 0)
 		die("state", error);
 }
@@ -364,7 +365,7 @@ side_go(struct side *sd)
 	memset(&run, 0, sizeof(run));
 	run.er_inject = -1;
 	for (tries = 0; tries < EXITS_MAX; tries++) {
-		error = engine_soft.eo_run(sd->sd_vcpu, &run);
+		error = sd->sd_ops->eo_run(sd->sd_vcpu, &run);
 		if (error != 0)
 			die("run", error);
 		switch (run.er_exit) {
@@ -395,8 +396,8 @@ side_take(struct side *sd, unsigned port, struct oracle_state *out)
 	struct vcpu_reg_state r;
 	unsigned m;
 
-	engine_soft.eo_getregs(sd->sd_vcpu, VM_RWREGS_ALL, &r);
-	engine_soft.eo_getxstate(sd->sd_vcpu, out->os_xstate);
+	sd->sd_ops->eo_getregs(sd->sd_vcpu, VM_RWREGS_ALL, &r);
+	sd->sd_ops->eo_getxstate(sd->sd_vcpu, out->os_xstate);
 	for (m = 0; m < 16; m++)
 		out->os_gpr[m] = r.vrs_gprs[bare_gpr[m]];
 	out->os_rflags = r.vrs_gprs[VCPU_REGS_RFLAGS];

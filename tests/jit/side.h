@@ -69,6 +69,7 @@ enum side_mode { SIDE_USER64, SIDE_USER32, SIDE_KERNEL64 };
 
 struct side {
 	const char	*sd_name;
+	const struct engine_ops *sd_ops;
 	bool		 sd_exact;	/* flags are right at every fault */
 	uint8_t		*sd_ram;
 	struct engine_vm *sd_vm;
@@ -78,7 +79,8 @@ struct side {
 	struct vcpu_reg_state sd_initial;
 };
 
-/* Aborts when it cannot be made. */
+/* Options of the soft engine, or another engine's name. Aborts when it cannot
+ * be made. */
 void	side_new(struct side *, const char *options);
 void	side_free(struct side *);
 /* What the translator did. */

@@ -14,19 +14,19 @@
 #define TICKS_MAX_JIT	200	/* translating all anew takes its time */
 
 /* What runs; a timer kicks it. */
-static struct engine_vcpu *_Atomic running;
+static struct side *_Atomic running;
 static atomic_uint ticks;
 static unsigned ticks_max;
 
 static void
 tick(int signo)
 {
-	struct engine_vcpu *v = atomic_load(&running);
+	struct side *sd = atomic_load(&running);
 
 	(void)signo;
 	atomic_fetch_add(&ticks, 1);
-	if (v != NULL)
-		engine_soft.eo_kick(v);
+	if (sd != NULL)
+		sd->sd_ops->eo_kick(sd->sd_vcpu);
 }
 
 void
@@ -38,7 +38,7 @@ side_watch(struct side *sd)
 	ticks_max = sd != NULL && strcmp(sd->sd_name, "interp") == 0 ?
 	    TICKS_MAX : TICKS_MAX_JIT;
 	atomic_store(&ticks, 0);
-	atomic_store(&running, sd != NULL ? sd->sd_vcpu : NULL);
+	atomic_store(&running, sd);
 	if (!started) {
 		started = true;
 		signal(SIGVTALRM, tick);
