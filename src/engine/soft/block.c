@@ -8,6 +8,7 @@
 
 #include "engine/soft/block.h"
 #include "engine/soft/cpu.h"
+#include "engine/soft/direct/direct.h"
 #include "engine/soft/jit/jit.h"
 #include "engine/soft/mmu.h"
 #include "engine/soft/vm.h"
@@ -199,6 +200,8 @@ block_forget(struct cpu *c, uint64_t gpa, unsigned len)
 	uint8_t *host;
 	bool hit = false;
 
+	if (c->c_direct != NULL)
+		direct_written(c, page);
 	if (!block_is_code(bc, gpa, len))
 		return;
 	p = *block_page_slot(bc, page);
@@ -429,7 +432,7 @@ block_single(struct cpu *c, uint64_t linear, const struct mmu_target *t,
 		    t2);
 		if (t2->t_host != NULL) {
 			if (!t2->t_code)
-				mmu_code_page(c, t2->t_gpa);
+				mmu_watch_page(c, t2->t_gpa, PAGE_CODE);
 			memcpy(bytes + n, t2->t_host, INSN_MAXLEN - n);
 		} else
 			memset(bytes + n, 0xff, INSN_MAXLEN - n);
@@ -465,10 +468,10 @@ block_make(struct cpu *c, uint64_t linear, const struct mmu_target *t)
 	if (t->t_host == NULL)
 		return (block_single(c, linear, t, NULL, avail, &t2, bytes));
 	if (!t->t_code)
-		mmu_code_page(c, t->t_gpa);
+		mmu_watch_page(c, t->t_gpa, PAGE_CODE);
 	if (ARENA_SIZE - bc->bc_used < ARENA_RESERVE) {
 		block_flush(c);
-		mmu_code_page(c, t->t_gpa);
+		mmu_watch_page(c, t->t_gpa, PAGE_CODE);
 	}
 	if (avail > BLOCK_INSNS * INSN_MAXLEN)
 		avail = BLOCK_INSNS * INSN_MAXLEN;

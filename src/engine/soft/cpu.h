@@ -27,6 +27,7 @@
 
 struct block;
 struct block_cache;
+struct direct;
 struct jit;
 struct mmu;
 struct tlb_entry;
@@ -235,6 +236,7 @@ struct cpu {
 	struct fpu	 c_fpu;
 	uint64_t	 c_target, c_countdown;
 	uint32_t	 c_slots;
+	bool		 c_direct_on;	/* code of CPL 3 is not to be translated */
 	uint64_t	 c_frame[2];	/* jit/frame.c */
 
 	/* mode, derived */
@@ -321,6 +323,7 @@ struct cpu {
 	uint32_t	 c_epoch_neg;	/* minus its bc_epoch, for jit/flow.c */
 	struct stub_cache *c_stubs;	/* stub.h */
 	const struct block *c_block;	/* executing now */
+	struct direct	*c_direct;	/* direct/direct.h, or NULL */
 	atomic_bool	 c_sampling;	/* it runs: jit/sample.c may ask */
 	uint64_t	 c_insn_count;	/* executed since reset, for --stats */
 

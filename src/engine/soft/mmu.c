@@ -8,6 +8,7 @@
 
 #include "engine/soft/block.h"
 #include "engine/soft/cpu.h"
+#include "engine/soft/direct/direct.h"
 #include "engine/soft/jit/jit.h"
 #include "engine/soft/mmu.h"
 #include "engine/soft/tlb.h"
@@ -90,7 +91,7 @@ mmu_translate(struct cpu *c, enum mmu_class class, uint64_t linear,
 	if (f & PAGE_DENY((unsigned)access))
 		mmu_denied(c, t->t_gpa, access & (int)(f >> 4));
 	t->t_host = host;
-	t->t_code = (f & PAGE_CODE) != 0;
+	t->t_code = (f & PAGE_WATCHED) != 0;
 	e->te_addend = (uint64_t)(uintptr_t)host - linear;
 	tlb_tags(c, class, e, flags);
 }
@@ -121,6 +122,8 @@ mmu_retag(struct cpu *c)
 {
 	if (c->c_jit != NULL)
 		jtlb_flush(c, true);
+	if (c->c_direct != NULL)
+		c->c_direct->d_retag++;
 	mmu_generation(c);
 }
 
@@ -138,6 +141,8 @@ mmu_switch(struct cpu *c)
 
 	if (*context == 0)
 		*context = ++m->m_counter;
+	if (c->c_direct != NULL)
+		direct_switch(c);
 	if (*context == m->m_context)
 		return;		/* the same, and nothing of it was flushed */
 	m->m_context = *context;
@@ -201,13 +206,15 @@ mmu_flush_page(struct cpu *c, uint64_t linear)
 	}
 	if (c->c_jit != NULL)
 		jtlb_forget(c, linear);
+	if (c->c_direct != NULL)
+		direct_forget(c, linear);
 	block_jumps_forget(c, linear);
 }
 
 /* --- what keeps tags away --------------------------------------------------------- */
 
 void
-mmu_code_page(struct cpu *c, uint64_t gpa)
+mmu_watch_page(struct cpu *c, uint64_t gpa, unsigned flag)
 {
 	struct mmu *m = c->c_mmu;
 	atomic_uchar *flags;
@@ -217,10 +224,12 @@ mmu_code_page(struct cpu *c, uint64_t gpa)
 	gpa &= ~(uint64_t)PAGE_MASK;
 	flags = vm_page(c->c_vm, &m->m_range, gpa, &host);
 	assert(flags != NULL);
-	f = atomic_fetch_or(flags, PAGE_CODE);
-	if ((f & PAGE_CODE) != 0 || (f & PAGE_WMAP) == 0)
+	f = atomic_fetch_or(flags, (unsigned char)flag);
+	if ((f & PAGE_WATCHED) != 0 || (f & PAGE_WMAP) == 0)
 		return;
-	atomic_fetch_and(flags, (unsigned char)~PAGE_WMAP);
+	atomic_fetch_and(flags, (unsigned char)~(PAGE_WMAP | PAGE_DIRECT));
+	if (f & PAGE_DIRECT && c->c_direct != NULL)
+		direct_forget_write(c, gpa);
 	for (k = 0; k < MMU_SLOW; k++)
 		for (n = 0; n < TLB_SIZE; n++)
 			if (m->m_tlb[k][n].te_gpa == gpa)
@@ -242,7 +251,7 @@ mmu_phys_write(struct cpu *c, uint64_t gpa, const void *data, unsigned len)
 	if (*flags & PAGE_DENY(ENGINE_WRITE))
 		mmu_denied(c, gpa, ENGINE_WRITE);
 	memcpy(host, data, len);
-	if (*flags & PAGE_CODE)
+	if (*flags & PAGE_WATCHED)
 		block_written(c, gpa, len);
 }
 

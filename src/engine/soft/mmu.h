@@ -101,8 +101,8 @@ void	mmu_retag(struct cpu *);
 void	mmu_switch(struct cpu *);
 /* The four PDPTEs of PAE paging from CR3; false: reserved bits are set. */
 bool	mmu_load_pdptes(struct cpu *, uint64_t cr3, uint64_t pdpte[4]);
-/* A page starts to hold cached code: no write tag leads to it any more. */
-void	mmu_code_page(struct cpu *, uint64_t gpa);
+/* A page becomes PAGE_CODE or PAGE_EXEC: no write tag leads to it any more. */
+void	mmu_watch_page(struct cpu *, uint64_t gpa, unsigned flag);
 /* After DR7 or DR0-3 changed. */
 void	mmu_watch_update(struct cpu *);
 

@@ -16,6 +16,7 @@
 #include "base/hostfault.h"
 #include "engine/soft/block.h"
 #include "engine/soft/cpu.h"
+#include "engine/soft/direct/direct.h"
 #include "engine/soft/exception.h"
 #include "engine/soft/jit/jit.h"
 #include "engine/soft/jit/sample.h"
@@ -480,6 +481,8 @@ run_vcpu(struct cpu *c, struct engine_run *run)
 	__asm__ volatile("fnstcw %0; stmxcsr %1" : "=m"(c->c_fpu.f_host_fcw),
 	    "=m"(c->c_fpu.f_host_mxcsr));
 
+	if (c->c_insn_count == 0 && c->c_direct == NULL)
+		direct_new(c, &c->c_vm->ev_jit);
 	sampler_run(c->c_vm->ev_sampler, c, true);
 	hostfault_push(&hf);
 	switch (sigsetjmp(c->c_jmp, 0)) {
@@ -516,6 +519,7 @@ run_vcpu(struct cpu *c, struct engine_run *run)
 	}
 	hostfault_pop(&hf);
 	jit_end(c);
+	direct_end(c);
 	sampler_run(c->c_vm->ev_sampler, c, false);
 	mem_split_release(c);
 	if (c->c_delivering)

@@ -14,6 +14,7 @@
 #include "base/hostfault.h"
 #include "engine/soft/block.h"
 #include "engine/soft/cpu.h"
+#include "engine/soft/direct/direct.h"
 #include "engine/soft/jit/jit.h"
 #include "engine/soft/jit/sample.h"
 #include "engine/soft/jit/stats.h"
@@ -326,6 +327,7 @@ soft_vcpu_free(struct engine_vcpu *v)
 
 	if (c->c_vm != NULL)
 		vm_leave(c->c_vm, c);
+	direct_free(c);
 	jit_free(c);
 	block_cache_free(c->c_blocks);
 	mmu_free(c->c_mmu);
@@ -410,6 +412,7 @@ static void
 soft_kick(struct engine_vcpu *v)
 {
 	cpu_request(&v->ev_cpu, REQ_KICK);
+	direct_kick(&v->ev_cpu);
 }
 
 static bool

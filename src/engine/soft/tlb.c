@@ -60,10 +60,10 @@ tlb_tags(struct cpu *c, enum mmu_class class, struct tlb_entry *e,
 	if (c->c_mmu->m_nwatch == 0 || !tlb_watched(c->c_mmu, e->te_page)) {
 		if (rights & ENGINE_READ)
 			e->te_read = tag;
-		if (rights & ENGINE_WRITE && (f & PAGE_CODE) == 0) {
+		if (rights & ENGINE_WRITE && (f & PAGE_WATCHED) == 0) {
 			if ((f & PAGE_WMAP) == 0)
 				f = atomic_fetch_or(flags, PAGE_WMAP);
-			if ((f & PAGE_CODE) == 0)
+			if ((f & PAGE_WATCHED) == 0)
 				e->te_write = tag;
 		}
 	}

@@ -13,6 +13,7 @@
 
 #include "engine/soft/block.h"
 #include "engine/soft/cpu.h"
+#include "engine/soft/direct/direct.h"
 #include "engine/soft/jit/sample.h"
 #include "engine/soft/mmu.h"
 #include "engine/soft/vm.h"
@@ -159,7 +160,7 @@ vm_written(struct engine_vm *vm, struct cpu *from, uint64_t gpa, size_t size)
 	    page += PAGE_SIZE) {
 		if ((flags = vm_page(vm, &hint, page, &host)) == NULL)
 			return;
-		if ((atomic_load(flags) & PAGE_CODE) == 0)
+		if ((atomic_load(flags) & PAGE_WATCHED) == 0)
 			continue;
 		pthread_mutex_lock(&vm->ev_lock);
 		for (c = vm->ev_cpus; c != NULL; c = c->c_next) {
@@ -204,9 +205,11 @@ vm_flush_process(struct cpu *c)
 	c->c_written->wl_count = 0;
 	c->c_written->wl_overflow = false;
 	pthread_mutex_unlock(&vm->ev_lock);
-	if (l.wl_overflow)
+	if (l.wl_overflow) {
 		block_flush(c);
-	else
+		if (c->c_direct != NULL)
+			direct_written_any(c);
+	} else
 		for (n = 0; n < l.wl_count; n++)
 			block_forget(c, l.wl_page[n], PAGE_SIZE);
 	mmu_retag(c);

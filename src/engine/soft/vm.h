@@ -21,6 +21,9 @@ struct sampler;
 /* ev_pages: one byte a page of guest memory. */
 #define PAGE_CODE	0x01	/* cached blocks were made from it */
 #define PAGE_WMAP	0x02	/* some TLB may have a write tag for it */
+#define PAGE_DIRECT	0x04	/* with PAGE_WMAP: so may direct/ */
+#define PAGE_EXEC	0x08	/* direct/ maps it for executing */
+#define PAGE_WATCHED	(PAGE_CODE | PAGE_EXEC)	/* stores are looked at */
 #define PAGE_DENY(a)	((a) << 4)	/* eo_protect() took ENGINE_* away */
 
 struct vm_range {

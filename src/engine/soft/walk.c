@@ -85,7 +85,7 @@ step_mark(struct cpu *c, const struct step *s, uint64_t bits, unsigned size)
 		done = __atomic_compare_exchange_n((pte32 *)(void *)s->s_host,
 		    &old32, old32 | (uint32_t)bits, false, __ATOMIC_SEQ_CST,
 		    __ATOMIC_SEQ_CST);
-	if (done && *flags & PAGE_CODE)
+	if (done && *flags & PAGE_WATCHED)
 		block_written(c, s->s_gpa, size);
 	return (done);
 }
@@ -250,6 +250,51 @@ walk_page(struct cpu *c, enum mmu_class class, uint64_t linear, int access,
 	if ((leaf & PTE_D) == 0 && access != ENGINE_WRITE)
 		w->w_rights &= (uint8_t)~ENGINE_WRITE;
 	w->w_global = leaf & PTE_G && c->c_cr4 & CR4_PGE;
+}
+
+bool
+walk_probe(struct cpu *c, uint64_t linear, struct walk *w)
+{
+	const uint64_t address = (1ul << c->c_maxphyaddr) - PAGE_SIZE;
+	uint64_t table = c->c_cr3 & address, pte = 0, offset;
+	uint64_t all = UINT64_MAX, any = 0;
+	unsigned level, shift = 0, range = c->c_mmu->m_range;
+	uint8_t *host;
+
+	if (c->c_paging != PAGING_4LEVEL || !cpu_canonical(linear))
+		return (false);
+	for (level = 4; level >= 1; level--) {
+		shift = 3 + 9 * level;
+		if (vm_page(c->c_vm, &range, table |
+		    ((linear >> shift & 0x1ff) << 3), &host) == NULL)
+			return (false);
+		pte = __atomic_load_n((pte64 *)(void *)host,
+		    __ATOMIC_RELAXED);
+		all &= pte;
+		any |= pte;
+		if ((pte & (PTE_P | PTE_A)) != (PTE_P | PTE_A))
+			return (false);
+		if (level == 1 || (pte & PTE_PS && level <= 3))
+			break;
+		table = pte & address;
+	}
+	offset = (1ul << shift) - 1;
+	/* reserved: beyond MAXPHYADDR, between PAT and a large page's address,
+	 * PS at the top, NX without EFER.NXE */
+	if (any & 0x000ffffffffff000u & ~address ||
+	    (level > 1 && pte & offset & ~0x1ffful) ||
+	    (any & PTE_NX && (c->c_efer & EFER_NXE) == 0) ||
+	    level == 4 || (all & PTE_U) == 0)
+		return (false);
+	w->w_gpa = (pte & address & ~offset) | (linear & offset);
+	w->w_large = (uint8_t)(level - 1);
+	w->w_global = pte & PTE_G && c->c_cr4 & CR4_PGE;
+	w->w_rights = ENGINE_READ;
+	if (all & PTE_W && pte & PTE_D)
+		w->w_rights |= ENGINE_WRITE;
+	if ((any & PTE_NX) == 0)
+		w->w_rights |= ENGINE_EXEC;
+	return (true);
 }
 
 bool

@@ -34,5 +34,10 @@ struct walk {
  */
 void	walk_page(struct cpu *, enum mmu_class, uint64_t linear, int access,
 	    struct walk *);
+/*
+ * What CPL 3 may do at linear by 4-level tables without anything being set in
+ * them; false: nothing. Has no effect.
+ */
+bool	walk_probe(struct cpu *, uint64_t linear, struct walk *);
 
 #endif

@@ -93,7 +93,7 @@ probe(struct cpu *c, enum mmu_class class, uint64_t linear, unsigned need,
 		return (false);
 
 	while (s-- > steps) {
-		if (*s->s_flags & (PAGE_CODE | PAGE_DENY(ENGINE_WRITE)) ||
+		if (*s->s_flags & (PAGE_WATCHED | PAGE_DENY(ENGINE_WRITE)) ||
 		    !__atomic_compare_exchange_n(s->s_pte, &s->s_old,
 		    s->s_old | s->s_mark, false, __ATOMIC_SEQ_CST,
 		    __ATOMIC_SEQ_CST))
@@ -158,7 +158,7 @@ jit_fill(struct cpu *c, uint64_t linear, unsigned what)
 	struct mmu *m = c->c_mmu;
 	unsigned size = what & 0xff, access = what >> 8;
 	const struct tlb_entry *e;
-	uint8_t *host;
+	uint8_t *host, *page;
 
 	if ((linear & PAGE_MASK) + size > PAGE_SIZE)
 		return (NULL);
@@ -171,7 +171,8 @@ jit_fill(struct cpu *c, uint64_t linear, unsigned what)
 	if (access & ENGINE_WRITE && e->te_write == 0) {
 		/* beside this VCPU's code, and there is no other's */
 		if (m->m_nwatch != 0 || !vm_alone(c->c_vm) ||
-		    block_is_code(c->c_blocks, e->te_gpa |
+		    *vm_page(c->c_vm, &m->m_range, e->te_gpa, &page) &
+		    PAGE_EXEC || block_is_code(c->c_blocks, e->te_gpa |
 		    (linear & PAGE_MASK), size))
 			return (NULL);
 	}

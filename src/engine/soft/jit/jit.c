@@ -27,6 +27,7 @@
 #include "base/hostfault.h"
 #include "engine/soft/block.h"
 #include "engine/soft/cpu.h"
+#include "engine/soft/direct/direct.h"
 #include "engine/soft/handlers.h"
 #include "engine/soft/jit/fpu.h"
 #include "engine/soft/jit/jit.h"
@@ -387,7 +388,8 @@ interpret_jump(struct cpu *c)
 	const uint8_t *to;
 
 	if ((atomic_load_explicit(&c->c_request, memory_order_relaxed) &
-	    ~REQ_RESYNC) != 0 || (to = cached(c)) == NULL)
+	    ~REQ_RESYNC) != 0 || (c->c_cpl == 3 && c->c_direct_on) ||
+	    (to = cached(c)) == NULL)
 		return (false);
 	if (atomic_load_explicit(&c->c_request, memory_order_relaxed) != 0)
 		atomic_fetch_and_explicit(&c->c_request, ~REQ_RESYNC,
@@ -502,6 +504,8 @@ left_poll(struct cpu *c)
 	    REQ_SAMPLE) {
 		atomic_fetch_and_explicit(&c->c_request, ~(unsigned)REQ_SAMPLE,
 		    memory_order_relaxed);
+		if (c->c_direct != NULL)
+			direct_sample(c);
 		/* a trace compares no epochs */
 		if (k == 0 && !c->c_jit->j_checked)
 			trace_sample(c, t);
@@ -658,6 +662,8 @@ jit_run(struct cpu *c)
 	/* One block in any case: what is requested may have to wait for it. */
 	do {
 		c->c_block = NULL;
+		if (c->c_cpl == 3 && c->c_direct_on && direct_run(c))
+			return;
 		if (l == NULL && !trace_recording(c) &&
 		    atomic_load_explicit(&c->c_request,
 		    memory_order_relaxed) == 0 && (to = cached(c)) != NULL) {

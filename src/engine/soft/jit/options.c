@@ -27,6 +27,7 @@ static const struct option_row {
 	FLAG("nofsgsbase", jo_nofsgsbase),
 	FLAG("traces", jo_traces),
 	FLAG("perf", jo_perf),
+	FLAG("direct", jo_direct),
 	NUMBER("insns", jo_insns),
 	NUMBER("tlb", jo_tlb),
 	NUMBER("flush", jo_flush),

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "engine/soft/direct/direct.h"
 #include "engine/soft/jit/jit.h"
 #include "engine/soft/jit/stats.h"
 
@@ -103,4 +104,6 @@ jit_report(const struct cpu *c, char *buf, size_t len)
 	COUNT(&t, "polls that left", js->js_poll);
 	COUNT(&t, "host faults", js->js_fault);
 	COUNT(&t, "return stacks emptied", js->js_ret_reset);
+	if (c->c_direct != NULL)
+		(void)direct_report(c, t.t_p, t.t_room);
 }

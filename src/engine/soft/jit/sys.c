@@ -215,6 +215,8 @@ jump(struct cpu *c)
 	const char *base = (const char *)c;
 	size_t at = (c->c_rip & 0xffff) * 8;
 
+	if (c->c_cpl == 3 && c->c_direct_on)
+		return (SYS_LEAVE);
 	if (*(const uint64_t *)(const void *)(base + JC_KEY + at) + c->c_rip +
 	    c->c_jmode != 0 && jc_again(c, c->c_rip) == NULL)
 		return (SYS_LEAVE);

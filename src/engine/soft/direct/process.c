@@ -1,0 +1,430 @@
+/*
+ * A process of ours that has nothing but pages of guest memory, for running
+ * the guest's unprivileged code (direct.h).
+ *
+ * It is not a copy of us: a little ELF file in a memfd is executed, so that it
+ * has no memory, no descriptor and no environment of ours from the start; what
+ * the host's kernel gives it besides (stack, vDSO) is unmapped. What is left is
+ * a page of code, the stub, at a random address, and behind it a list of system
+ * calls that we write and it reads.
+ *
+ * 1. We are its tracer. Guest code only ever runs under PTRACE_SYSEMU: no
+ *    system call of it is made, whatever it executes. Signals end in us.
+ * 2. The stub makes the calls of the list and then stops (INT3). It is the only
+ *    code that is let go without SYSEMU, and a seccomp filter allows calls from
+ *    its one SYSCALL instruction alone, of three kinds (mmap, munmap, mprotect).
+ * 3. It dies with its tracer (PTRACE_O_EXITKILL, PR_SET_PDEATHSIG).
+ * 4. Its exit signal is none, so that the client's wait(2) does not see it.
+ *
+ * The thread that called process_new(), but for process_free().
+ */
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/random.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "engine/soft/direct/process.h"
+
+_Static_assert(sizeof(struct process_regs) == sizeof(struct user_regs_struct) &&
+    offsetof(struct process_regs, fs_base) ==
+    offsetof(struct user_regs_struct, fs_base), "registers");
+
+#define STUB_SIZE	4096u
+#define CALLS_SIZE	16384u
+#define CALLS_MAX	(CALLS_SIZE / sizeof(struct process_call))
+#define CALLS_FD	30	/* in the process */
+#define IMAGE_FD	31
+
+/*
+ * The stub. RBX points to struct process_calls, RBP behind the last of them.
+ * Entered at its start it waits to be traced. The SYSCALL of CALL_ONE is for
+ * the first calls, with all registers set by us.
+ */
+__asm__(
+"	.pushsection .rodata\n"
+"stub_code:\n"
+"0:	pause\n"
+"	jmp	0b\n"
+"stub_calls:\n"
+"1:	movq	(%rbx), %rax\n"
+"	movq	8(%rbx), %rdi\n"
+"	movq	16(%rbx), %rsi\n"
+"	movq	24(%rbx), %rdx\n"
+"	movq	32(%rbx), %r10\n"
+"	movq	40(%rbx), %r8\n"
+"	movq	48(%rbx), %r9\n"
+"stub_call:\n"
+"	syscall\n"
+"stub_called:\n"
+"	cmpq	$-4096, %rax\n"
+"	ja	2f\n"
+"	addq	$56, %rbx\n"
+"	cmpq	%rbp, %rbx\n"
+"	jb	1b\n"
+"2:	int3\n"
+"	jmp	0b\n"
+"stub_end:\n"
+"	.popsection\n");
+extern const uint8_t stub_code[], stub_calls[], stub_call[], stub_called[],
+    stub_end[];
+
+/* Where a place of the stub is in the process. */
+static uint64_t
+stub_at(const struct process *p, const uint8_t *place)
+{
+	return (p->p_stub + sizeof(Elf64_Ehdr) + sizeof(Elf64_Phdr) +
+	    (uint64_t)(place - stub_code));
+}
+
+/* A memfd that is a program of the stub alone; or -1. */
+static int
+image_new(const struct process *p)
+{
+	const size_t headers = sizeof(Elf64_Ehdr) + sizeof(Elf64_Phdr);
+	uint8_t page[STUB_SIZE] = { 0 };
+	Elf64_Ehdr eh = {
+		.e_ident = { ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64,
+		    ELFDATA2LSB, EV_CURRENT },
+		.e_type = ET_EXEC, .e_machine = EM_X86_64,
+		.e_version = EV_CURRENT, .e_entry = p->p_stub + headers,
+		.e_phoff = sizeof(eh), .e_ehsize = sizeof(eh),
+		.e_phentsize = sizeof(Elf64_Phdr), .e_phnum = 1 };
+	Elf64_Phdr ph = {
+		.p_type = PT_LOAD, .p_flags = PF_R | PF_X,
+		.p_vaddr = p->p_stub, .p_paddr = p->p_stub,
+		.p_filesz = STUB_SIZE, .p_memsz = STUB_SIZE,
+		.p_align = STUB_SIZE };
+	int fd;
+
+	memcpy(page, &eh, sizeof(eh));
+	memcpy(page + sizeof(eh), &ph, sizeof(ph));
+	memcpy(page + headers, stub_code, (size_t)(stub_end - stub_code));
+	if ((fd = memfd_create("vmm-guest", MFD_CLOEXEC)) == -1)
+		return (-1);
+	if (write(fd, page, sizeof(page)) != (ssize_t)sizeof(page)) {
+		close(fd);
+		return (-1);
+	}
+	return (fd);
+}
+
+struct start {
+	pid_t		 st_parent;
+	unsigned	 st_nfiles;
+	int		 st_fds[PROCESS_FILES + 2];	/* calls and image last */
+};
+
+/* What the process has to be from its first instruction on. It shares our
+ * memory and we wait: system calls only. */
+static int
+process_exec(void *arg)
+{
+	static char name[] = "vmm-guest";
+	char *const argv[] = { name, NULL }, *const envp[] = { NULL };
+	const struct start *st = arg;
+	const unsigned nfiles = st->st_nfiles;
+	unsigned n;
+	int fd[PROCESS_FILES + 2];
+
+	/* out of the way of the numbers that they get */
+	for (n = 0; n < nfiles + 2; n++)
+		if ((fd[n] = fcntl(st->st_fds[n], F_DUPFD, 64)) == -1)
+			_exit(1);
+	for (n = 0; n < nfiles; n++)
+		if (dup2(fd[n], (int)n) == -1)
+			_exit(1);
+	if (dup2(fd[nfiles], CALLS_FD) == -1 ||
+	    dup3(fd[nfiles + 1], IMAGE_FD, O_CLOEXEC) == -1)
+		_exit(1);
+	if (syscall(SYS_close_range, nfiles, CALLS_FD - 1, 0) != 0 ||
+	    syscall(SYS_close_range, IMAGE_FD + 1, ~0u, 0) != 0)
+		_exit(1);
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) == -1 || getppid() != st->st_parent ||
+	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1)
+		_exit(1);
+	syscall(SYS_execveat, IMAGE_FD, "", argv, envp, AT_EMPTY_PATH);
+	_exit(1);
+}
+
+/* Waits for the process to stop; 0, or ESRCH: it is gone. */
+static int
+process_wait(struct process *p, int *status)
+{
+	pid_t pid;
+
+	do
+		pid = waitpid(p->p_pid, status, __WALL);
+	while (pid == -1 && errno == EINTR);
+	if (pid == -1 || !WIFSTOPPED(*status)) {
+		p->p_pid = 0;	/* reaped */
+		return (ESRCH);
+	}
+	return (0);
+}
+
+/* The stub goes on with p_regs to its INT3; what a call returned is in RAX. */
+static int
+process_stub(struct process *p)
+{
+	int status, error;
+
+	p->p_regs.orig_rax = UINT64_MAX;	/* no call is to be restarted */
+	if (ptrace(PTRACE_SETREGS, p->p_pid, NULL, &p->p_regs) == -1)
+		return (errno);
+	do {
+		if (ptrace(PTRACE_CONT, p->p_pid, NULL, NULL) == -1)
+			return (errno);
+		if ((error = process_wait(p, &status)) != 0)
+			return (error);
+	} while (status >> 8 != SIGTRAP);
+	if (ptrace(PTRACE_GETREGS, p->p_pid, NULL, &p->p_regs) == -1)
+		return (errno);
+	return (0);
+}
+
+/* One call by registers alone. */
+static int
+process_call(struct process *p, uint64_t nr, uint64_t a, uint64_t b,
+    uint64_t c, uint64_t d, uint64_t e)
+{
+	struct process_regs *r = &p->p_regs;
+	int error;
+
+	r->rip = stub_at(p, stub_call);
+	r->rax = nr;
+	r->rdi = a;
+	r->rsi = b;
+	r->rdx = c;
+	r->r10 = d;
+	r->r8 = e;
+	r->r9 = 0;
+	r->rbx = r->rbp = 0;
+	if ((error = process_stub(p)) != 0)
+		return (error);
+	return (r->rax > -4096ul ? (int)-r->rax : 0);
+}
+
+int
+process_calls(struct process *p, const struct process_call *calls, size_t n)
+{
+	size_t some;
+	int error;
+
+	for (; n > 0; calls += some, n -= some) {
+		some = n < CALLS_MAX ? n : CALLS_MAX;
+		memcpy(p->p_calls, calls, some * sizeof(*calls));
+		p->p_regs.rip = stub_at(p, stub_calls);
+		p->p_regs.rbx = p->p_stub + STUB_SIZE;
+		p->p_regs.rbp = p->p_regs.rbx + some * sizeof(*calls);
+		if ((error = process_stub(p)) != 0)
+			return (error);
+		if (p->p_regs.rax > -4096ul)
+			return ((int)-p->p_regs.rax);
+	}
+	return (0);
+}
+
+/* From now on it may make no call but these, and only from the stub. */
+static int
+process_confine(struct process *p)
+{
+	const uint64_t ip = stub_at(p, stub_called);
+	const struct sock_filter filter[] = {
+#define FIELD(f, off)							\
+	BPF_STMT(BPF_LD | BPF_W | BPF_ABS,				\
+	    offsetof(struct seccomp_data, f) + (off))
+#define UNLESS(k, skip)							\
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(k), 0, (skip))
+#define IF(k, skip)							\
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(k), (skip), 0)
+		FIELD(arch, 0), UNLESS(AUDIT_ARCH_X86_64, 8),
+		FIELD(instruction_pointer, 0), UNLESS(ip, 6),
+		FIELD(instruction_pointer, 4), UNLESS(ip >> 32, 4),
+		FIELD(nr, 0), IF(SYS_mmap, 3), IF(SYS_munmap, 2),
+		IF(SYS_mprotect, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+#undef FIELD
+#undef UNLESS
+#undef IF
+	};
+	struct sock_fprog prog = { .len = sizeof(filter) / sizeof(filter[0]) };
+	uint64_t at = p->p_stub + STUB_SIZE;
+
+	prog.filter = (struct sock_filter *)(at + sizeof(prog));
+	memcpy(p->p_calls, &prog, sizeof(prog));
+	memcpy(p->p_calls + sizeof(prog), filter, sizeof(filter));
+	return (process_call(p, SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, at,
+	    0, 0));
+}
+
+/* Takes the new process: traced, and rid of all that it was given. */
+static int
+process_take(struct process *p)
+{
+	const uint64_t calls = p->p_stub + STUB_SIZE;
+	uint64_t mask = 0;
+	struct iovec iov = { p->p_xstate, sizeof(p->p_xstate) };
+	int status, error;
+
+	if (ptrace(PTRACE_SEIZE, p->p_pid, NULL, PTRACE_O_EXITKILL |
+	    PTRACE_O_TRACESYSGOOD) == -1 ||
+	    ptrace(PTRACE_INTERRUPT, p->p_pid, NULL, NULL) == -1)
+		return (errno);
+	if ((error = process_wait(p, &status)) != 0)
+		return (error);
+	if (ptrace(PTRACE_SETSIGMASK, p->p_pid, sizeof(mask), &mask) == -1 ||
+	    ptrace(PTRACE_GETREGS, p->p_pid, NULL, &p->p_regs) == -1 ||
+	    ptrace(PTRACE_GETREGSET, p->p_pid, NT_X86_XSTATE, &iov) == -1)
+		return (errno);
+	p->p_nxstate = iov.iov_len;
+	if ((error = process_call(p, SYS_mmap, calls, CALLS_SIZE, PROT_READ,
+	    MAP_SHARED | MAP_FIXED, CALLS_FD)) != 0 ||
+	    (error = process_call(p, SYS_munmap, 0, p->p_stub, 0, 0,
+	    0)) != 0 ||
+	    (error = process_call(p, SYS_munmap, calls + CALLS_SIZE,
+	    USER_END - calls - CALLS_SIZE, 0, 0, 0)) != 0 ||
+	    (error = process_call(p, SYS_close, CALLS_FD, 0, 0, 0, 0)) != 0)
+		return (error);
+	return (process_confine(p));
+}
+
+/* An address that no guest will look for: 46 bits, 64 KiB aligned. */
+static int
+process_place(struct process *p)
+{
+	if (getrandom(&p->p_stub, sizeof(p->p_stub), 0) !=
+	    (ssize_t)sizeof(p->p_stub))
+		return (errno);
+	p->p_stub = (p->p_stub & 0x3fffffff0000) + (UINT64_C(1) << 32);
+	return (0);
+}
+
+static int
+process_start(struct process *p, const int *files, unsigned nfiles)
+{
+	_Alignas(16) char stack[8192];
+	struct start st = { .st_parent = getpid(), .st_nfiles = nfiles };
+	int calls, image, error;
+	sigset_t all, old;
+
+	memcpy(st.st_fds, files, nfiles * sizeof(*files));
+	calls = memfd_create("vmm-calls", MFD_CLOEXEC);
+	image = image_new(p);
+	if (calls == -1 || image == -1 || ftruncate(calls, CALLS_SIZE) == -1) {
+		error = errno;
+		goto out;
+	}
+	p->p_calls = mmap(NULL, CALLS_SIZE, PROT_READ | PROT_WRITE,
+	    MAP_SHARED, calls, 0);
+	if (p->p_calls == MAP_FAILED) {
+		p->p_calls = NULL;
+		error = errno;
+		goto out;
+	}
+	st.st_fds[nfiles] = calls;
+	st.st_fds[nfiles + 1] = image;
+	/* no handler of ours in a process that shares our memory */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	p->p_pid = clone(process_exec, stack + sizeof(stack),
+	    CLONE_VM | CLONE_VFORK, &st);
+	error = errno;
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (p->p_pid == -1)
+		p->p_pid = 0;
+	else
+		error = process_take(p);
+out:
+	if (calls != -1)
+		close(calls);
+	if (image != -1)
+		close(image);
+	return (error);
+}
+
+int
+process_new(struct process *p, const int *files, unsigned nfiles)
+{
+	int error;
+
+	memset(p, 0, sizeof(*p));
+	p->p_tracer = (pid_t)syscall(SYS_gettid);
+	if (nfiles > PROCESS_FILES)
+		return (EINVAL);
+	if ((error = process_place(p)) == 0)
+		error = process_start(p, files, nfiles);
+	if (error != 0)
+		process_free(p);
+	return (error);
+}
+
+void
+process_free(struct process *p)
+{
+	int status;
+
+	if (p->p_pid != 0) {
+		kill(p->p_pid, SIGKILL);
+		while (waitpid(p->p_pid, &status, __WALL) == p->p_pid &&
+		    WIFSTOPPED(status))
+			;
+	}
+	if (p->p_calls != NULL)
+		munmap(p->p_calls, CALLS_SIZE);
+	p->p_pid = 0;
+	p->p_calls = NULL;
+}
+
+static void
+process_signal(struct process *p, int signal, struct process_status *ps)
+{
+	siginfo_t si;
+
+	ps->ps_stop = STOP_SIGNAL;
+	ps->ps_signal = signal;
+	ps->ps_code = 0;
+	ps->ps_addr = 0;
+	if (ptrace(PTRACE_GETSIGINFO, p->p_pid, NULL, &si) == -1)
+		return;		/* of a group, not of an instruction */
+	ps->ps_code = si.si_code;
+	if (signal == SIGSEGV || signal == SIGBUS)
+		ps->ps_addr = (uintptr_t)si.si_addr;
+}
+
+void
+process_run(struct process *p, bool xstate, struct process_status *ps)
+{
+	struct iovec iov = { p->p_xstate, p->p_nxstate };
+	int status;
+
+	ps->ps_stop = STOP_GONE;
+	p->p_regs.orig_rax = UINT64_MAX;
+	if (ptrace(PTRACE_SETREGS, p->p_pid, NULL, &p->p_regs) == -1 ||
+	    (xstate && ptrace(PTRACE_SETREGSET, p->p_pid, NT_X86_XSTATE,
+	    &iov) == -1) ||
+	    ptrace(PTRACE_SYSEMU, p->p_pid, NULL, NULL) == -1 ||
+	    process_wait(p, &status) != 0 ||
+	    ptrace(PTRACE_GETREGS, p->p_pid, NULL, &p->p_regs) == -1 ||
+	    ptrace(PTRACE_GETREGSET, p->p_pid, NT_X86_XSTATE, &iov) == -1)
+		return;
+	if (WSTOPSIG(status) == (SIGTRAP | 0x80))
+		ps->ps_stop = STOP_SYSCALL;
+	else
+		process_signal(p, WSTOPSIG(status), ps);
+}

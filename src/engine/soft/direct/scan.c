@@ -1,0 +1,121 @@
+/*
+ * Code that the bare CPU may execute for the guest.
+ *
+ * Instructions of CPL 3 that neither trap nor do what the guest's CPU does:
+ * those that show the host's CPU (CPUID, RDTSCP, RDPID, RDPRU, XGETBV, SMSW),
+ * its tables (SGDT, SIDT, SLDT, STR, LAR, LSL, VERR, VERW, LFS, LGS, LSS), its
+ * protection keys, or that save a state of its size (XSAVE's family); system
+ * calls by other doors than SYSCALL, which lose registers. A page with one of
+ * them is left to translated code.
+ *
+ * What guest code could do with them is learn of the host's CPU, not more; so it
+ * is enough to find those that programs have. Their bytes, 0F xx or CD 80, are
+ * looked for everywhere, and common inside others, such as displacements. Then
+ * the code before is decoded from SWEEPS bytes in a row, far enough away for
+ * most of these to meet in the right instructions: one has to arrive.
+ *
+ * SDM vol. 2, appendix A. Any thread.
+ */
+#include <string.h>
+
+#include "engine/soft/direct/scan.h"
+
+#define SWEEPS	16
+#define BEFORE	64	/* bytes */
+#define MOD3(m)	((m) >= 0xc0)
+#define REG(m)	((m) >> 3 & 7)
+
+/* 0F 01 /r, by ModRM. */
+static bool
+group7(uint8_t m)
+{
+	if (!MOD3(m))		/* LGDT, LIDT, LMSW, INVLPG trap */
+		return (REG(m) == 2 || REG(m) == 3 || REG(m) >= 6);
+	return (m == 0xd5 || m == 0xd6);	/* XEND, XTEST */
+}
+
+/* 0F m, ... behind it; known: how many bytes are there. */
+static bool
+harmless(const uint8_t *p, size_t known, bool xsave)
+{
+	if (known < 2)
+		return (false);
+	switch (p[1]) {
+	case 0x02:	/* LAR */
+	case 0x03:	/* LSL */
+	case 0x34:	/* SYSENTER */
+	case 0xa2:	/* CPUID */
+	case 0xb2:	/* LSS */
+	case 0xb4:	/* LFS */
+	case 0xb5:	/* LGS */
+		return (false);
+	case 0x00:	/* LLDT and LTR trap */
+		return (known > 2 && (REG(p[2]) == 2 || REG(p[2]) == 3));
+	case 0x01:
+		return (known > 2 && group7(p[2]));
+	case 0xae:	/* XSAVE, XRSTOR, XSAVEOPT */
+		return (xsave || (known > 2 && (MOD3(p[2]) ||
+		    REG(p[2]) < 4 || REG(p[2]) == 7)));
+	case 0xc7:	/* XRSTORS, XSAVEC, XSAVES; RDPID shares with RDSEED */
+		if (known < 3)
+			return (false);
+		if (MOD3(p[2]))
+			return (REG(p[2]) != 7);
+		return (xsave || REG(p[2]) < 3 || REG(p[2]) > 5);
+	default:
+		return (true);
+	}
+}
+
+/* 66, 67, F0, F2, F3, segments, REX. */
+static bool
+prefix(uint8_t b)
+{
+	return ((b & 0xf0) == 0x40 || (b & 0xe7) == 0x26 || b == 0x64 ||
+	    b == 0x65 || b == 0x66 || b == 0x67 || b == 0xf0 || b == 0xf2 ||
+	    b == 0xf3);
+}
+
+/* Is the opcode at code[at] that of an instruction that is arrived at? */
+static bool
+reached(const uint8_t *code, size_t len, size_t at,
+    const struct decode_mode *mode)
+{
+	const size_t first = at > BEFORE ? at - BEFORE : 0;
+	bool seen[BEFORE] = { false };
+	struct insn i;
+	size_t start, s, p;
+
+	for (start = first; start < first + SWEEPS && start <= at; start++) {
+		for (s = start; s < at && !seen[s - first]; s += i.i_len) {
+			seen[s - first] = true;
+			for (p = s; p < at && prefix(code[p]); p++)
+				;
+			if (p == at)
+				return (true);
+			if (insn_decode(code + s, (unsigned)(len - s < 15 ?
+			    len - s : 15), mode, &i) != DECODE_OK)
+				break;
+		}
+		if (s == at)
+			return (true);
+	}
+	return (false);
+}
+
+bool
+scan_harmless(const uint8_t *code, size_t len, bool xsave,
+    const struct decode_mode *mode)
+{
+	const uint8_t *p, *end = code + len;
+
+	for (p = code; (p = memchr(p, 0x0f, (size_t)(end - p))) != NULL; p++)
+		if (!harmless(p, (size_t)(end - p), xsave) &&
+		    reached(code, len, (size_t)(p - code), mode))
+			return (false);
+	for (p = code; (p = memchr(p, 0xcd, (size_t)(end - p))) != NULL; p++)
+		if ((p + 1 == end || p[1] == 0x80) &&
+		    reached(code, len, (size_t)(p - code), mode))
+			return (false);
+	return (true);
+}

@@ -1,0 +1,489 @@
+/*
+ * Guest address spaces as processes: pages of guest memory mapped where the
+ * guest's page tables have them.
+ *
+ * A mapping is to such a process what an entry is to a TLB, and lives by the
+ * same rules: it is made when the tables allow the access and have A (for
+ * writing: D) set already; the guest's flushes take it away. A flush of
+ * everything, which Linux is quick to do, only makes all extents be compared
+ * with the tables before the process runs again, as if walked anew then.
+ *
+ * 1. Mapped is RAM that the guest's CPL 3 may use, not global, and that the VM's
+ *    page rights leave alone.
+ * 2. A page with cached code is not mapped for writing, as it has no write tags
+ *    in the TLB; PAGE_DIRECT says that one is.
+ * 3. A page that is mapped for executing is PAGE_EXEC: all stores to it are
+ *    looked at, and the first ends that. It was scanned after it had become so.
+ *    No page is mapped for both, anywhere.
+ * 4. Nothing changes in the process while it runs: only we let it.
+ *
+ * VCPU thread. Compiled without vector registers: hooks of the TLB lead here.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "engine/soft/cpu.h"
+#include "engine/soft/direct/direct.h"
+#include "engine/soft/direct/scan.h"
+#include "engine/soft/direct/space.h"
+#include "engine/soft/mmu.h"
+#include "engine/soft/vm.h"
+#include "engine/soft/walk.h"
+
+#define LARGE		(UINT64_C(2) << 20)
+#define AROUND		16u	/* pages looked at in one go */
+#define EXTENTS_MAX	48000u	/* below Linux's 65530 areas */
+#define HASH_MIN	1024u
+
+/* --- extents --------------------------------------------------------------------- */
+
+static unsigned
+hash_start(const struct space *s, uint64_t linear, bool large)
+{
+	uint64_t h = (linear >> 12 ^ (uint64_t)large << 40) *
+	    UINT64_C(0x9e3779b97f4a7c15);
+
+	return ((unsigned)(h >> 32) & (s->s_nhash - 1));
+}
+
+/* Where the extent's index is, or where it would go. */
+static uint32_t *
+hash_slot(const struct space *s, uint64_t linear, bool large)
+{
+	unsigned n = hash_start(s, linear, large);
+	const struct extent *e;
+
+	for (;; n = (n + 1) & (s->s_nhash - 1)) {
+		if (s->s_hash[n] == 0)
+			return (&s->s_hash[n]);
+		e = &s->s_extents[s->s_hash[n] - 1];
+		if (e->e_linear == linear && e->e_large == large)
+			return (&s->s_hash[n]);
+	}
+}
+
+static void
+hash_fill(struct space *s)
+{
+	unsigned n;
+
+	memset(s->s_hash, 0, s->s_nhash * sizeof(*s->s_hash));
+	for (n = 0; n < s->s_count; n++)
+		*hash_slot(s, s->s_extents[n].e_linear,
+		    s->s_extents[n].e_large) = n + 1;
+}
+
+/* The extent that linear is in, or NULL. */
+static struct extent *
+extent_find(const struct space *s, uint64_t linear)
+{
+	uint32_t n;
+
+	if ((n = *hash_slot(s, linear & ~(uint64_t)PAGE_MASK, false)) != 0)
+		return (&s->s_extents[n - 1]);
+	if ((n = *hash_slot(s, linear & ~(LARGE - 1), true)) != 0)
+		return (&s->s_extents[n - 1]);
+	return (NULL);
+}
+
+/* Room for one more. */
+static int
+extent_room(struct space *s)
+{
+	unsigned room = s->s_room == 0 ? HASH_MIN / 2 : s->s_room * 2;
+	struct extent *e;
+	uint32_t *h;
+
+	if (s->s_count < s->s_room)
+		return (0);
+	if ((e = reallocarray(s->s_extents, room, sizeof(*e))) == NULL)
+		return (ENOMEM);
+	s->s_extents = e;
+	if ((h = reallocarray(s->s_hash, room * 2, sizeof(*h))) == NULL)
+		return (ENOMEM);
+	s->s_hash = h;
+	s->s_nhash = room * 2;
+	s->s_room = room;
+	hash_fill(s);
+	return (0);
+}
+
+static size_t
+extent_size(const struct extent *e)
+{
+	return (e->e_large ? LARGE : PAGE_SIZE);
+}
+
+static void
+extent_kill(struct space *s, struct extent *e)
+{
+	if (e->e_rights == 0)
+		return;
+	e->e_rights = 0;
+	s->s_dead++;
+}
+
+/* --- what may be mapped -------------------------------------------------------------- */
+
+/* The flags of a page of guest memory; NULL: there is none. */
+static atomic_uchar *
+page_flags(struct cpu *c, uint64_t gpa)
+{
+	uint8_t *host;
+
+	return (vm_page(c->c_vm, &c->c_mmu->m_range, gpa, &host));
+}
+
+static bool
+page_watched(struct cpu *c, uint64_t gpa)
+{
+	return ((*page_flags(c, gpa) & PAGE_EXEC) != 0);
+}
+
+/* What the VM lets be done to gpa's page, of rights. */
+static unsigned
+page_rights(struct cpu *c, uint64_t gpa, unsigned rights)
+{
+	atomic_uchar *flags = page_flags(c, gpa);
+	unsigned f;
+
+	if (flags == NULL)
+		return (0);
+	f = atomic_load_explicit(flags, memory_order_relaxed);
+	rights &= ~(f >> 4);
+	if (f & (PAGE_CODE | PAGE_EXEC))
+		rights &= ~(unsigned)ENGINE_WRITE;
+	return (rights & ENGINE_READ ? rights : 0);
+}
+
+/*
+ * What the tables say of linear, as an extent with all rights that could be
+ * given; false: nothing.
+ */
+static bool
+extent_probe(struct cpu *c, uint64_t linear, struct extent *e)
+{
+	struct walk w;
+	unsigned n;
+
+	if (linear >= USER_END || !walk_probe(c, linear, &w) || w.w_global)
+		return (false);
+	e->e_linear = linear & ~(uint64_t)PAGE_MASK;
+	e->e_gpa = w.w_gpa & ~(uint64_t)PAGE_MASK;
+	e->e_large = false;
+	e->e_rights = (uint8_t)page_rights(c, e->e_gpa, w.w_rights);
+	if (e->e_rights == 0)
+		return (false);
+	if (w.w_large == 0 || w.w_rights & ENGINE_EXEC)
+		return (true);
+	/* one piece, if all of it is alike */
+	for (n = 0; n < LARGE / PAGE_SIZE; n++)
+		if (page_rights(c, (e->e_gpa & ~(LARGE - 1)) + n * PAGE_SIZE,
+		    w.w_rights) != w.w_rights)
+			return (true);
+	e->e_large = true;
+	e->e_linear &= ~(LARGE - 1);
+	e->e_gpa &= ~(LARGE - 1);
+	return (true);
+}
+
+/* Is e what the tables say now? */
+static bool
+extent_holds(struct cpu *c, const struct extent *e)
+{
+	struct extent now;
+
+	return (extent_probe(c, e->e_linear, &now) &&
+	    now.e_gpa == e->e_gpa && now.e_large == e->e_large &&
+	    (e->e_rights & ~now.e_rights) == 0 &&
+	    ((e->e_rights & ENGINE_EXEC) == 0 || page_watched(c, e->e_gpa)));
+}
+
+/* --- calls --------------------------------------------------------------------------- */
+
+#define BATCH	64u
+
+struct batch {
+	struct space	*b_space;
+	unsigned	 b_count;
+	int		 b_error;
+	struct process_call b_calls[BATCH];
+};
+
+static void
+batch_flush(struct batch *b)
+{
+	if (b->b_error == 0 && b->b_count > 0)
+		b->b_error = process_calls(&b->b_space->s_process,
+		    b->b_calls, b->b_count);
+	b->b_count = 0;
+}
+
+static struct process_call *
+batch_add(struct batch *b)
+{
+	if (b->b_count == BATCH)
+		batch_flush(b);
+	return (&b->b_calls[b->b_count++]);
+}
+
+static void
+batch_unmap(struct batch *b, uint64_t linear, size_t size)
+{
+	struct process_call *pc = b->b_count > 0 ?
+	    &b->b_calls[b->b_count - 1] : NULL;
+
+	if (pc != NULL && pc->pc_nr == SYS_munmap &&
+	    pc->pc_arg[0] + pc->pc_arg[1] == linear) {
+		pc->pc_arg[1] += size;
+		return;
+	}
+	*batch_add(b) = (struct process_call){ .pc_nr = SYS_munmap,
+	    .pc_arg = { linear, size } };
+}
+
+/* Maps e in its place; pages that follow each other in both are one. */
+static void
+batch_map(struct batch *b, struct cpu *c, const struct extent *e)
+{
+	struct process_call *pc = b->b_count > 0 ?
+	    &b->b_calls[b->b_count - 1] : NULL;
+	const struct vm_range *r;
+	uint64_t prot, offset;
+	size_t size = extent_size(e);
+	unsigned n = 0;
+
+	while (e->e_gpa - c->c_vm->ev_ranges[n].vr_gpa >=
+	    c->c_vm->ev_ranges[n].vr_size)
+		n++;
+	r = &c->c_vm->ev_ranges[n];
+	offset = r->vr_offset + (e->e_gpa - r->vr_gpa);
+	prot = PROT_READ |
+	    (e->e_rights & ENGINE_WRITE ? (unsigned)PROT_WRITE : 0) |
+	    (e->e_rights & ENGINE_EXEC ? (unsigned)PROT_EXEC : 0);
+	if (pc != NULL && pc->pc_nr == SYS_mmap &&
+	    pc->pc_arg[0] + pc->pc_arg[1] == e->e_linear &&
+	    pc->pc_arg[5] + pc->pc_arg[1] == offset &&
+	    pc->pc_arg[4] == n && pc->pc_arg[2] == prot) {
+		pc->pc_arg[1] += size;
+		return;
+	}
+	*batch_add(b) = (struct process_call){ .pc_nr = SYS_mmap,
+	    .pc_arg = { e->e_linear, size, prot,
+	    MAP_SHARED | MAP_FIXED | MAP_POPULATE, n, offset } };
+}
+
+/* --- spaces -------------------------------------------------------------------------- */
+
+int
+space_new(struct space *s, struct cpu *c)
+{
+	const struct engine_vm *vm = c->c_vm;
+	int files[PROCESS_FILES];
+	unsigned n;
+	int error;
+
+	memset(s, 0, sizeof(*s));
+	if (vm->ev_nranges > PROCESS_FILES)
+		return (EINVAL);
+	for (n = 0; n < vm->ev_nranges; n++)
+		files[n] = vm->ev_ranges[n].vr_fd;
+	if ((error = extent_room(s)) == 0)
+		error = process_new(&s->s_process, files, vm->ev_nranges);
+	if (error != 0)
+		space_free(s);
+	return (error);
+}
+
+void
+space_free(struct space *s)
+{
+	process_free(&s->s_process);
+	free(s->s_extents);
+	free(s->s_hash);
+	memset(s, 0, sizeof(*s));
+}
+
+int
+space_clear(struct space *s)
+{
+	const struct process *p = &s->s_process;
+	const struct process_call calls[] = {
+		{ SYS_munmap, { 0, p->p_stub } },
+		{ SYS_munmap, { p->p_stub + PROCESS_OWN,
+		    USER_END - p->p_stub - PROCESS_OWN } },
+	};
+
+	s->s_count = s->s_dead = 0;
+	hash_fill(s);
+	return (process_calls(&s->s_process, calls, 2));
+}
+
+int
+space_sync(struct space *s, struct cpu *c)
+{
+	struct batch b = { .b_space = s };
+	struct extent *e, *to, *end = s->s_extents + s->s_count;
+
+	if (s->s_context != c->c_mmu->m_context ||
+	    s->s_retag != c->c_direct->d_retag) {
+		for (e = s->s_extents; e < end; e++)
+			if (e->e_rights != 0 && !extent_holds(c, e))
+				extent_kill(s, e);
+		s->s_context = c->c_mmu->m_context;
+		s->s_retag = c->c_direct->d_retag;
+	}
+	if (s->s_dead == 0)
+		return (0);
+	for (e = to = s->s_extents; e < end; e++) {
+		if (e->e_rights != 0)
+			*to++ = *e;
+		else
+			batch_unmap(&b, e->e_linear, extent_size(e));
+	}
+	s->s_count = (unsigned)(to - s->s_extents);
+	s->s_dead = 0;
+	hash_fill(s);
+	batch_flush(&b);
+	return (b.b_error);
+}
+
+/* May gpa's page be executed? It is watched from now on. */
+static bool
+page_executable(struct cpu *c, uint64_t gpa)
+{
+	uint8_t *host;
+
+	if (vm_page(c->c_vm, &c->c_mmu->m_range, gpa, &host) == NULL)
+		return (false);
+	if (page_watched(c, gpa))
+		return (true);
+	if (!scan_harmless(host, PAGE_SIZE, c->c_direct->d_xsave,
+	    &c->c_decode))
+		return (false);
+	mmu_watch_page(c, gpa, PAGE_EXEC);
+	/* from now on stores are noticed; what a device stored meanwhile? */
+	if (scan_harmless(host, PAGE_SIZE, c->c_direct->d_xsave,
+	    &c->c_decode))
+		return (true);
+	atomic_fetch_and(page_flags(c, gpa), (unsigned char)~PAGE_EXEC);
+	return (false);
+}
+
+/* Takes of e's rights those that do not go together with others'. */
+static void
+extent_choose(struct cpu *c, struct extent *e, bool fetch)
+{
+	uint64_t gpa;
+
+	if (e->e_rights & ENGINE_EXEC) {
+		if (e->e_rights & ENGINE_WRITE && !fetch)
+			e->e_rights &= (uint8_t)~ENGINE_EXEC;
+		else if (page_executable(c, e->e_gpa))
+			e->e_rights &= (uint8_t)~ENGINE_WRITE;
+		else
+			e->e_rights &= (uint8_t)~ENGINE_EXEC;
+	}
+	if (e->e_rights & ENGINE_WRITE)
+		for (gpa = e->e_gpa; gpa < e->e_gpa + extent_size(e);
+		    gpa += PAGE_SIZE)
+			atomic_fetch_or(page_flags(c, gpa),
+			    PAGE_WMAP | PAGE_DIRECT);
+}
+
+/* Is there any extent in the 2 MiB from linear on? */
+static bool
+extent_inside(const struct space *s, uint64_t linear)
+{
+	uint64_t at;
+
+	for (at = linear; at < linear + LARGE; at += PAGE_SIZE)
+		if (*hash_slot(s, at, false) != 0)
+			return (true);
+	return (false);
+}
+
+/* Adds what can be mapped at linear. 1, 0 or an error as space_map(). */
+static int
+map_one(struct space *s, struct cpu *c, struct batch *b, uint64_t linear,
+    bool fetch)
+{
+	struct extent e, *old;
+	int error;
+
+	if (process_owns(&s->s_process, linear) ||
+	    !extent_probe(c, linear, &e))
+		return (0);
+	if (e.e_large && extent_inside(s, e.e_linear)) {
+		e.e_gpa += (linear & (LARGE - 1)) & ~(uint64_t)PAGE_MASK;
+		e.e_linear = linear & ~(uint64_t)PAGE_MASK;
+		e.e_large = false;
+	}
+	extent_choose(c, &e, fetch);
+	old = extent_find(s, linear);
+	if (old != NULL && old->e_rights != 0 &&
+	    (e.e_rights & ~old->e_rights) == 0)
+		return (0);
+	if (old != NULL && old->e_large != e.e_large) {
+		extent_kill(s, old);	/* the next fault sees to it */
+		return (1);
+	}
+	if (old != NULL) {
+		if (old->e_rights == 0)
+			s->s_dead--;
+		*old = e;
+	} else {
+		if ((error = extent_room(s)) != 0)
+			return (-error);
+		s->s_extents[s->s_count] = e;
+		*hash_slot(s, e.e_linear, e.e_large) = ++s->s_count;
+	}
+	batch_map(b, c, &e);
+	return (1);
+}
+
+int
+space_map(struct space *s, struct cpu *c, uint64_t linear, bool fetch)
+{
+	struct batch b = { .b_space = s };
+	uint64_t at = linear & ~(uint64_t)(AROUND * PAGE_SIZE - 1);
+	struct extent *e;
+	int mapped, any;
+
+	if (s->s_count >= EXTENTS_MAX && (mapped = space_clear(s)) != 0)
+		return (-mapped);
+	linear &= ~(uint64_t)PAGE_MASK;
+	if ((mapped = map_one(s, c, &b, linear, fetch)) <= 0)
+		return (mapped);
+	e = extent_find(s, linear);
+	for (any = 0; (e == NULL || !e->e_large) && any >= 0 &&
+	    at <= (linear | (AROUND * PAGE_SIZE - 1)); at += PAGE_SIZE)
+		if (extent_find(s, at) == NULL)
+			any = map_one(s, c, &b, at, false);
+	batch_flush(&b);
+	if (any < 0)
+		return (any);
+	return (b.b_error != 0 ? -b.b_error : 1);
+}
+
+void
+space_forget(struct space *s, uint64_t linear)
+{
+	struct extent *e;
+
+	if ((e = extent_find(s, linear)) != NULL)
+		extent_kill(s, e);
+}
+
+void
+space_forget_gpa(struct space *s, uint64_t gpa, unsigned rights)
+{
+	struct extent *e;
+
+	for (e = s->s_extents; e < s->s_extents + s->s_count; e++)
+		if (e->e_rights & rights && gpa - e->e_gpa < extent_size(e))
+			extent_kill(s, e);
+}
