@@ -6,8 +6,10 @@
  * entered. All the time spent here is weighed against that in the process, in
  * windows of STOPS stops or WINDOW_NS: had translated code, taken to be GAIN
  * times slower, been faster? Then the space is left alone for a while, twice as
- * long each time. Making mappings is an investment, not counted up to INVEST_NS
- * and the time that was run.
+ * long each time. Of the time in the process the part that the host takes to go
+ * there and back (d_switch, half as much again for its variation) is none.
+ * Making mappings is an investment, not counted up to INVEST_NS and the time
+ * that was run.
  */
 #include <errno.h>
 #include <signal.h>
@@ -31,9 +33,8 @@
 #define SAMPLES		4
 #define STOPS		64
 #define WINDOW_NS	10000000
-#define SWITCH_NS	8000	/* of a stop are the host's and no gain */
-#define GAIN		3
-#define HOLD_NS		1000000
+#define CALIBRATE	16	/* stops */
+#define GAIN		4
 #define PENALTY_NS	10000000
 #define PENALTY_MAX_NS	1280000000
 #define PINNED_NS	50000000
@@ -150,6 +151,34 @@ direct_kick(struct cpu *c)
 		kill(pid, SIGURG);
 }
 
+/* Us and the process on one CPU: handing over is several times cheaper then. */
+static void
+pin(struct direct *d, struct space *s, uint64_t at)
+{
+	cpu_set_t one;
+	int cpu;
+
+	if (d->d_cpu != -1 && at - d->d_pinned > PINNED_NS)
+		unpin(d);		/* to where there is room by now */
+	CPU_ZERO(&one);
+	if (d->d_cpu == -1) {
+		if ((cpu = sched_getcpu()) == -1 || sched_getaffinity(0,
+		    sizeof(d->d_affinity), &d->d_affinity) == -1)
+			return;
+		CPU_SET((unsigned)cpu, &one);
+		if (sched_setaffinity(0, sizeof(one), &one) == -1)
+			return;
+		d->d_cpu = cpu;
+		d->d_pinned = at;
+	}
+	if (s->s_cpu != d->d_cpu) {
+		CPU_SET((unsigned)d->d_cpu, &one);
+		if (sched_setaffinity(s->s_process.p_pid, sizeof(one),
+		    &one) == 0)
+			s->s_cpu = d->d_cpu;
+	}
+}
+
 /* --- spaces ------------------------------------------------------------------------ */
 
 #define CR3_TABLE(cr3)	((cr3) & UINT64_C(0x000ffffffffff000))
@@ -165,6 +194,24 @@ space_current(const struct cpu *c)
 		    d->d_space[n]->s_table == CR3_TABLE(c->c_cr3))
 			return (d->d_space[n]);
 	return (NULL);
+}
+
+/* How long a stop takes at least: that of a call that does nothing. */
+static void
+calibrate(struct direct *d, struct space *s)
+{
+	const struct process_call nothing = { SYS_munmap, { 0, PAGE_SIZE } };
+	uint64_t from, took, least = UINT64_MAX;
+	unsigned n;
+
+	for (n = 0; n < CALIBRATE; n++) {
+		from = now();
+		if (process_calls(&s->s_process, &nothing, 1) != 0)
+			return;
+		took = now() - from;
+		least = took < least ? took : least;
+	}
+	d->d_switch = least + least / 2;
 }
 
 /* That of the tables in CR3, in place of the one not used for longest. */
@@ -202,6 +249,8 @@ space_make(struct cpu *c)
 	s->s_context = c->c_mmu->m_context;
 	s->s_retag = d->d_retag;
 	d->d_space[oldest] = s;
+	pin(d, s, now());
+	calibrate(d, s);
 	return (s);
 }
 
@@ -335,35 +384,8 @@ direct_sample(struct cpu *c)
 		return;
 	s->s_wanted = true;
 	c->c_direct_on = true;
+	jc_leave(c);
 	memset(&d->d_window, 0, sizeof(d->d_window));
-}
-
-/* Us and the process on one CPU: handing over is several times cheaper then. */
-static void
-pin(struct direct *d, struct space *s, uint64_t at)
-{
-	cpu_set_t one;
-	int cpu;
-
-	if (d->d_cpu != -1 && at - d->d_pinned > PINNED_NS)
-		unpin(d);		/* to where there is room by now */
-	CPU_ZERO(&one);
-	if (d->d_cpu == -1) {
-		if ((cpu = sched_getcpu()) == -1 || sched_getaffinity(0,
-		    sizeof(d->d_affinity), &d->d_affinity) == -1)
-			return;
-		CPU_SET((unsigned)cpu, &one);
-		if (sched_setaffinity(0, sizeof(one), &one) == -1)
-			return;
-		d->d_cpu = cpu;
-		d->d_pinned = at;
-	}
-	if (s->s_cpu != d->d_cpu) {
-		CPU_SET((unsigned)d->d_cpu, &one);
-		if (sched_setaffinity(s->s_process.p_pid, sizeof(one),
-		    &one) == 0)
-			s->s_cpu = d->d_cpu;
-	}
 }
 
 /* --- registers ---------------------------------------------------------------------- */
@@ -537,6 +559,11 @@ stop_trap(struct cpu *c, const struct process_status *ps)
 {
 	int byte = code_byte(c, c->c_rip - 1);
 
+	if (ps->ps_code == TRAP_HWBKPT) {	/* page_break() */
+		c->c_alone = true;
+		c->c_direct->d_skip = true;
+		return;
+	}
 	if (ps->ps_code == TRAP_TRACE) {
 		c->c_dr6_pending |= DR6_BS;
 		cpu_request(c, REQ_STEP);
@@ -571,6 +598,7 @@ stop_fault(struct cpu *c, struct space *s, const struct process_status *ps)
 		    w.w_rights & ENGINE_EXEC)
 			return (NEXT_TRANSLATE);
 	}
+	s->s_fault = addr;
 	c->c_alone = true;
 	return (NEXT_LEAVE);
 }
@@ -659,11 +687,19 @@ direct_run(struct cpu *c)
 	unsigned stops = 0;
 	int error;
 
+	if (d->d_skip) {
+		d->d_skip = false;
+		return (false);
+	}
 	if (requested(c) || (s = space_ready(c)) == NULL)
 		return (false);
 	to = begun = now();
-	if (begun < d->d_hold)
-		return (false);
+	if (s->s_fault != 0) {
+		/* the guest has most likely seen to it */
+		(void)space_map(s, c, s->s_fault, false);
+		s->s_fault = 0;
+		next = NEXT_MAPPED;
+	}
 	pin(d, s, begun);
 	s->s_used = ++d->d_clock;
 	do {
@@ -691,7 +727,7 @@ direct_run(struct cpu *c)
 		state_get(c, s);
 		stops++;
 		d->d_stats.ran += to - from;
-		ran += to - from > SWITCH_NS ? to - from - SWITCH_NS : 0;
+		ran += to - from > d->d_switch ? to - from - d->d_switch : 0;
 		next = stopped(c, s, &ps);
 		if (c->c_direct_on && next == NEXT_MAPPED)
 			d->d_stats.mapped++;
@@ -706,10 +742,8 @@ direct_run(struct cpu *c)
 		invested = 0;		/* too much of that */
 	weigh(c, s, to - begun - invested, ran, stops);
 	if (next == NEXT_TRANSLATE) {
-		/* samples turn it on again */
-		d->d_hold = to + HOLD_NS;
-		c->c_direct_on = d->d_forced;
-		d->d_samples = SAMPLES;
+		space_in_way(s, c->c_rip);
+		d->d_skip = true;
 	}
 	return (true);
 }

@@ -18,8 +18,10 @@
  * 1. Only 64-bit code of CPL 3 whose registers the host's kernel lets a process
  *    have as they are: Linux's own selectors, no I/O privilege, no debug
  *    registers, XCR0 and FSGSBASE as here, TSC as here (direct_fits()).
- * 2. Pages with instructions that would show the host's CPU, or do something else
- *    there, are left to translated code (scan.c).
+ * 2. Instructions that would show the host's CPU, or do something else there, have
+ *    breakpoints, or their whole page is left to translated code, which comes
+ *    back where it leaves the page: while c_direct_on, no jump of CPL 3 is found
+ *    in the jump cache (scan.c, jc_leave).
  * 3. An instruction that faults or traps there is executed again by the
  *    interpreter, which raises what the guest's CPU would raise, sets A and D,
  *    reaches devices.
@@ -52,6 +54,7 @@ struct direct {
 	bool		 d_forced;	/* [I] an option: always, no policy */
 	bool		 d_failed;	/* the host does not let us: d_why */
 	int		 d_why;		/* errno */
+	bool		 d_skip;	/* what is next has to be translated */
 	bool		 d_xsave;	/* [I] the guest's XCR0 can be the host's */
 	bool		 d_fsgsbase;	/* [I] the host has it */
 	uint16_t	 d_mode;	/* [I] c_jmode of code that fits */
@@ -63,11 +66,11 @@ struct direct {
 	/* POLICY */
 	uint64_t	 d_table;	/* where samples were last, and how often */
 	unsigned	 d_samples;
-	uint64_t	 d_hold;	/* ns: not before */
 	struct {
 		uint64_t spent, ran;	/* ns: here; in the process */
 		unsigned stops;
 	} d_window;
+	uint64_t	 d_switch;	/* ns that the host takes of a stop */
 	/* the thread runs where its child runs */
 	int		 d_cpu;		/* which, or -1: it does not */
 	uint64_t	 d_pinned;	/* ns: since when */

@@ -391,6 +391,20 @@ process_free(struct process *p)
 	p->p_calls = NULL;
 }
 
+int
+process_break(struct process *p, unsigned n, uint64_t linear)
+{
+	const size_t dr = offsetof(struct user, u_debugreg);
+	uint64_t dr7 = p->p_dr7 | UINT64_C(1) << (n * 2);
+
+	/* one that is set moves, one that is not is enabled: each is checked */
+	if (ptrace(PTRACE_POKEUSER, p->p_pid, dr + n * 8, linear) == -1 ||
+	    ptrace(PTRACE_POKEUSER, p->p_pid, dr + 7 * 8, dr7) == -1)
+		return (errno);
+	p->p_dr7 = dr7;
+	return (0);
+}
+
 static void
 process_signal(struct process *p, int signal, struct process_status *ps)
 {

@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #define PROCESS_FILES	8	/* at most so many files to map pages from */
+#define PROCESS_BREAKS	4	/* instruction breakpoints */
 #define PROCESS_XSTATE	16384	/* bytes of XSAVE state at most */
 #define USER_END	0x7ffffffff000u	/* of a process's addresses */
 
@@ -43,6 +44,7 @@ struct process {
 	pid_t		 p_tracer;	/* the only thread that may use it */
 	uint64_t	 p_stub;	/* where its only own code is */
 	uint8_t		*p_calls;	/* shared with it, behind the stub */
+	uint64_t	 p_dr7;
 	size_t		 p_nxstate;	/* bytes of p_xstate */
 	struct process_regs p_regs;
 	/* as the process has it: the XSAVE area, standard form */
@@ -56,6 +58,8 @@ void	process_free(struct process *);
 /* Has it make these calls, in order, up to the first that fails: its errno
  * value; ESRCH when the process is gone. */
 int	process_calls(struct process *, const struct process_call *, size_t n);
+/* Instruction breakpoint n is at linear from now on; 0 or errno. */
+int	process_break(struct process *, unsigned n, uint64_t linear);
 /* Runs it with p_regs, and with p_xstate if that changed, until it stops, and
  * puts its state there. No system call is made for it. */
 void	process_run(struct process *, bool xstate, struct process_status *);

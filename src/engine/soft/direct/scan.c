@@ -5,8 +5,7 @@
  * those that show the host's CPU (CPUID, RDTSCP, RDPID, RDPRU, XGETBV, SMSW),
  * its tables (SGDT, SIDT, SLDT, STR, LAR, LSL, VERR, VERW, LFS, LGS, LSS), its
  * protection keys, or that save a state of its size (XSAVE's family); system
- * calls by other doors than SYSCALL, which lose registers. A page with one of
- * them is left to translated code.
+ * calls by other doors than SYSCALL, which lose registers.
  *
  * What guest code could do with them is learn of the host's CPU, not more; so it
  * is enough to find those that programs have. Their bytes, 0F xx or CD 80, are
@@ -16,12 +15,9 @@
  *
  * SDM vol. 2, appendix A. Any thread.
  */
-#include <string.h>
-
 #include "engine/soft/direct/scan.h"
 
 #define SWEEPS	16
-#define BEFORE	64	/* bytes */
 #define MOD3(m)	((m) >= 0xc0)
 #define REG(m)	((m) >> 3 & 7)
 
@@ -38,9 +34,7 @@ group7(uint8_t m)
 static bool
 harmless(const uint8_t *p, size_t known, bool xsave)
 {
-	if (known < 2)
-		return (false);
-	switch (p[1]) {
+	switch (known < 2 ? 0xff : p[1]) {
 	case 0x02:	/* LAR */
 	case 0x03:	/* LSL */
 	case 0x34:	/* SYSENTER */
@@ -50,15 +44,15 @@ harmless(const uint8_t *p, size_t known, bool xsave)
 	case 0xb5:	/* LGS */
 		return (false);
 	case 0x00:	/* LLDT and LTR trap */
-		return (known > 2 && (REG(p[2]) == 2 || REG(p[2]) == 3));
+		return (known < 3 || REG(p[2]) == 2 || REG(p[2]) == 3);
 	case 0x01:
-		return (known > 2 && group7(p[2]));
+		return (known < 3 || group7(p[2]));
 	case 0xae:	/* XSAVE, XRSTOR, XSAVEOPT */
-		return (xsave || (known > 2 && (MOD3(p[2]) ||
-		    REG(p[2]) < 4 || REG(p[2]) == 7)));
+		return (xsave || known < 3 || MOD3(p[2]) ||
+		    REG(p[2]) < 4 || REG(p[2]) == 7);
 	case 0xc7:	/* XRSTORS, XSAVEC, XSAVES; RDPID shares with RDSEED */
 		if (known < 3)
-			return (false);
+			return (true);
 		if (MOD3(p[2]))
 			return (REG(p[2]) != 7);
 		return (xsave || REG(p[2]) < 3 || REG(p[2]) > 5);
@@ -81,8 +75,8 @@ static bool
 reached(const uint8_t *code, size_t len, size_t at,
     const struct decode_mode *mode)
 {
-	const size_t first = at > BEFORE ? at - BEFORE : 0;
-	bool seen[BEFORE] = { false };
+	const size_t first = at > SCAN_BEFORE ? at - SCAN_BEFORE : 0;
+	bool seen[SCAN_BEFORE] = { false };
 	struct insn i;
 	size_t start, s, p;
 
@@ -103,19 +97,35 @@ reached(const uint8_t *code, size_t len, size_t at,
 	return (false);
 }
 
-bool
-scan_harmless(const uint8_t *code, size_t len, bool xsave,
-    const struct decode_mode *mode)
+/* INT 80h. */
+static bool
+int80(const uint8_t *p, size_t known)
 {
-	const uint8_t *p, *end = code + len;
+	return (known >= 2 && p[1] == 0x80);
+}
 
-	for (p = code; (p = memchr(p, 0x0f, (size_t)(end - p))) != NULL; p++)
-		if (!harmless(p, (size_t)(end - p), xsave) &&
-		    reached(code, len, (size_t)(p - code), mode))
-			return (false);
-	for (p = code; (p = memchr(p, 0xcd, (size_t)(end - p))) != NULL; p++)
-		if ((p + 1 == end || p[1] == 0x80) &&
-		    reached(code, len, (size_t)(p - code), mode))
-			return (false);
-	return (true);
+unsigned
+scan_harmful(const uint8_t *code, size_t len, size_t from, size_t to,
+    bool xsave, const struct decode_mode *mode, uint16_t *where, unsigned max)
+{
+	unsigned found = 0;
+	size_t at;
+
+	for (at = from; at < to; at++) {
+		if (code[at] != 0x0f && code[at] != 0xcd)
+			continue;
+		if (code[at] == 0x0f ? harmless(code + at, len - at, xsave) :
+		    !int80(code + at, len - at))
+			continue;
+		if (!reached(code, len, at, mode))
+			continue;
+		if (found == max)
+			return (max + 1);
+		/* a breakpoint is where the instruction begins */
+		where[found] = (uint16_t)(at - from);
+		while (where[found] > 0 && prefix(code[from + where[found] - 1]))
+			where[found]--;
+		found++;
+	}
+	return (found);
 }

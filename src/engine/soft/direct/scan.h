@@ -10,12 +10,17 @@
 
 #include "engine/soft/decode.h"
 
+#define SCAN_BEFORE	256	/* bytes that are good to have before */
+#define SCAN_BEHIND	2	/* and behind */
+
 /*
- * Does every instruction in these bytes the same on the bare CPU at CPL 3 as in
- * the guest, or trap? xsave: the XSAVE family does. Also false if that depends
- * on bytes behind.
+ * Where in code[from .. to), of len bytes that are known, begin instructions that
+ * neither do the same on the bare CPU at CPL 3 as in the guest, nor trap: from
+ * from, at most max; max + 1: there are more. xsave: the XSAVE family does the
+ * same.
  */
-bool	scan_harmless(const uint8_t *, size_t len, bool xsave,
-	    const struct decode_mode *);
+unsigned scan_harmful(const uint8_t *code, size_t len, size_t from, size_t to,
+	    bool xsave, const struct decode_mode *, uint16_t *where,
+	    unsigned max);
 
 #endif

@@ -13,8 +13,9 @@
  * 2. A page with cached code is not mapped for writing, as it has no write tags
  *    in the TLB; PAGE_DIRECT says that one is.
  * 3. A page that is mapped for executing is PAGE_EXEC: all stores to it are
- *    looked at, and the first ends that. It was scanned after it had become so.
- *    No page is mapped for both, anywhere.
+ *    looked at, and the first ends that. It was scanned after it had become so;
+ *    what the bare CPU must not execute there has a breakpoint. No page is
+ *    mapped for both, anywhere.
  * 4. Nothing changes in the process while it runs: only we let it.
  *
  * VCPU thread. Compiled without vector registers: hooks of the TLB lead here.
@@ -34,6 +35,10 @@
 #include "engine/soft/walk.h"
 
 #define LARGE		(UINT64_C(2) << 20)
+#define BREAKS		PROCESS_BREAKS
+#define HARMFUL		16	/* instructions of a page, see there */
+#define ROUTINE		256	/* bytes */
+#define OFTEN		64	/* see page_break() */
 #define AROUND		16u	/* pages looked at in one go */
 #define EXTENTS_MAX	48000u	/* below Linux's 65530 areas */
 #define HASH_MIN	1024u
@@ -351,38 +356,96 @@ space_sync(struct space *s, struct cpu *c)
 	return (b.b_error);
 }
 
-/* May gpa's page be executed? It is watched from now on. */
+/* Copies what CPL 3 has at linear, inside a page; or says false. */
 static bool
-page_executable(struct cpu *c, uint64_t gpa)
+peek(struct cpu *c, uint64_t linear, uint8_t *to, size_t len)
 {
+	unsigned range = c->c_mmu->m_range;
+	struct walk w;
 	uint8_t *host;
 
-	if (vm_page(c->c_vm, &c->c_mmu->m_range, gpa, &host) == NULL)
+	if (!walk_probe(c, linear, &w) ||
+	    vm_page(c->c_vm, &range, w.w_gpa, &host) == NULL)
 		return (false);
-	if (page_watched(c, gpa))
-		return (true);
-	if (!scan_harmless(host, PAGE_SIZE, c->c_direct->d_xsave,
-	    &c->c_decode))
+	memcpy(to, host, len);
+	return (true);
+}
+
+/* The instructions in linear's page that are not for the bare CPU, with its
+ * neighbours as they are: how many, up to HARMFUL + 1. */
+static unsigned
+page_harmful(struct cpu *c, uint64_t linear, uint16_t where[HARMFUL])
+{
+	uint8_t code[SCAN_BEFORE + PAGE_SIZE + SCAN_BEHIND];
+	size_t from = 0, to, len;
+
+	if (peek(c, linear - SCAN_BEFORE, code, SCAN_BEFORE))
+		from = SCAN_BEFORE;
+	len = to = from + PAGE_SIZE;
+	if (!peek(c, linear, code + from, PAGE_SIZE))
+		return (HARMFUL + 1);
+	if (peek(c, linear + PAGE_SIZE, code + to, SCAN_BEHIND))
+		len += SCAN_BEHIND;
+	return (scan_harmful(code, len, from, to, c->c_direct->d_xsave,
+	    &c->c_decode, where, HARMFUL));
+}
+
+/*
+ * The instructions at where[] of linear's page are to trap. Breakpoints make
+ * every stop dearer, so only code that has been in the way often gets them.
+ * There are few; but an instruction shortly behind another one is in the same
+ * routine, which goes on in translated code once that has trapped.
+ */
+static bool
+page_break(struct space *s, uint64_t linear, const uint16_t *where, unsigned n)
+{
+	const struct extent *e;
+	unsigned k;
+
+	if (n > HARMFUL || s->s_way.page != linear || s->s_way.times < OFTEN)
 		return (false);
+	for (k = 0; k < BREAKS; k++) {
+		e = extent_find(s, s->s_break[k]);
+		if (e == NULL || (e->e_rights & ENGINE_EXEC) == 0 ||
+		    (s->s_break[k] ^ linear) < PAGE_SIZE)
+			s->s_break[k] = 0;
+	}
+	while (n-- > 0) {
+		if (n > 0 && where[n] - where[n - 1] <= ROUTINE)
+			continue;
+		for (k = 0; k < BREAKS && s->s_break[k] != 0; k++)
+			;
+		if (k == BREAKS || process_break(&s->s_process, k,
+		    linear + where[n]) != 0)
+			return (false);
+		s->s_break[k] = linear + where[n];
+	}
+	return (true);
+}
+
+/* May linear's page, which is gpa's, be executed? It is watched from now on. */
+static bool
+page_executable(struct space *s, struct cpu *c, uint64_t linear, uint64_t gpa)
+{
+	uint16_t where[HARMFUL];
+	unsigned n;
+
+	/* stores are noticed from here on */
 	mmu_watch_page(c, gpa, PAGE_EXEC);
-	/* from now on stores are noticed; what a device stored meanwhile? */
-	if (scan_harmless(host, PAGE_SIZE, c->c_direct->d_xsave,
-	    &c->c_decode))
-		return (true);
-	atomic_fetch_and(page_flags(c, gpa), (unsigned char)~PAGE_EXEC);
-	return (false);
+	n = page_harmful(c, linear, where);
+	return (n == 0 || page_break(s, linear, where, n));
 }
 
 /* Takes of e's rights those that do not go together with others'. */
 static void
-extent_choose(struct cpu *c, struct extent *e, bool fetch)
+extent_choose(struct space *s, struct cpu *c, struct extent *e, bool fetch)
 {
 	uint64_t gpa;
 
 	if (e->e_rights & ENGINE_EXEC) {
 		if (e->e_rights & ENGINE_WRITE && !fetch)
 			e->e_rights &= (uint8_t)~ENGINE_EXEC;
-		else if (page_executable(c, e->e_gpa))
+		else if (page_executable(s, c, e->e_linear, e->e_gpa))
 			e->e_rights &= (uint8_t)~ENGINE_WRITE;
 		else
 			e->e_rights &= (uint8_t)~ENGINE_EXEC;
@@ -422,7 +485,7 @@ map_one(struct space *s, struct cpu *c, struct batch *b, uint64_t linear,
 		e.e_linear = linear & ~(uint64_t)PAGE_MASK;
 		e.e_large = false;
 	}
-	extent_choose(c, &e, fetch);
+	extent_choose(s, c, &e, fetch);
 	old = extent_find(s, linear);
 	if (old != NULL && old->e_rights != 0 &&
 	    (e.e_rights & ~old->e_rights) == 0)
@@ -450,7 +513,6 @@ space_map(struct space *s, struct cpu *c, uint64_t linear, bool fetch)
 {
 	struct batch b = { .b_space = s };
 	uint64_t at = linear & ~(uint64_t)(AROUND * PAGE_SIZE - 1);
-	struct extent *e;
 	int mapped, any;
 
 	if (s->s_count >= EXTENTS_MAX && (mapped = space_clear(s)) != 0)
@@ -458,8 +520,8 @@ space_map(struct space *s, struct cpu *c, uint64_t linear, bool fetch)
 	linear &= ~(uint64_t)PAGE_MASK;
 	if ((mapped = map_one(s, c, &b, linear, fetch)) <= 0)
 		return (mapped);
-	e = extent_find(s, linear);
-	for (any = 0; (e == NULL || !e->e_large) && any >= 0 &&
+	/* a large page leaves nothing to be done around it */
+	for (any = 0; any >= 0 &&
 	    at <= (linear | (AROUND * PAGE_SIZE - 1)); at += PAGE_SIZE)
 		if (extent_find(s, at) == NULL)
 			any = map_one(s, c, &b, at, false);
@@ -467,6 +529,17 @@ space_map(struct space *s, struct cpu *c, uint64_t linear, bool fetch)
 	if (any < 0)
 		return (any);
 	return (b.b_error != 0 ? -b.b_error : 1);
+}
+
+void
+space_in_way(struct space *s, uint64_t linear)
+{
+	linear &= ~(uint64_t)PAGE_MASK;
+	if (s->s_way.page != linear) {
+		s->s_way.page = linear;
+		s->s_way.times = 0;
+	}
+	s->s_way.times++;
 }
 
 void

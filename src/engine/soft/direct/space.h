@@ -31,6 +31,12 @@ struct space {
 	uint32_t	*s_hash;	/* by linear page: index in s_extents + 1 */
 	unsigned	 s_nhash;	/* a power of two */
 	uint64_t	 s_used;	/* when last, for giving it up */
+	uint64_t	 s_break[PROCESS_BREAKS];	/* linear; 0: none */
+	struct {			/* code that could not be run, last */
+		uint64_t page;
+		unsigned times;
+	} s_way;
+	uint64_t	 s_fault;	/* where the guest's own was last, or 0 */
 	/* what its owner thinks of it (direct.c) */
 	bool		 s_wanted;
 	uint64_t	 s_not_before;	/* ns */
@@ -55,6 +61,8 @@ int	space_sync(struct space *, struct cpu *);
  * guest's tables or the page are against it; or a negative errno.
  */
 int	space_map(struct space *, struct cpu *, uint64_t linear, bool fetch);
+/* Code in linear's page, which is not for the bare CPU, was in the way. */
+void	space_in_way(struct space *, uint64_t linear);
 /* The page at linear, or those of gpa's that allow any of rights, will go. */
 void	space_forget(struct space *, uint64_t linear);
 void	space_forget_gpa(struct space *, uint64_t gpa, unsigned rights);

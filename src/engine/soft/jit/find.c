@@ -113,7 +113,7 @@ jit_jump(struct cpu *c, uint64_t linear, uintptr_t back)
 	unsigned k = *(const uint8_t *)back;
 	uint8_t *to;
 
-	if (j->j_opt.jo_nochain)
+	if (j->j_opt.jo_nochain || (c->c_direct_on && c->c_cpl == 3))
 		return (NULL);
 	if ((to = jc_again(c, linear)) == NULL) {
 		if ((b = block_at(c, linear)) == NULL ||

@@ -335,6 +335,8 @@ bool	jit_string(struct cpu *, const struct insn *);
 /* The entry that there was for linear in the current mode, if it still holds:
  * it is in the jump cache again. Where it leads, or NULL. Light. */
 uint8_t	*jc_again(struct cpu *, uint64_t linear);
+/* There is no entry of this process: code of CPL 3 comes to the dispatcher. */
+void	jc_leave(struct cpu *);
 /* There is and was no entry. */
 void	jc_clear(struct cpu *);
 /* No entry leads to t any more. */

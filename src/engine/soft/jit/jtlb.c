@@ -270,7 +270,8 @@ jc_again(struct cpu *c, uint64_t linear)
 	struct jtlb_log *l;
 	const struct tlb_entry *e;
 
-	if (last == 0 || last + linear + c->c_jmode != 0)
+	if (last == 0 || last + linear + c->c_jmode != 0 ||
+	    (c->c_direct_on && c->c_cpl == 3))
 		return (NULL);
 	e = jit_fetch(c, linear);
 	if (e == NULL || e->te_gpa != table(c, JC_PAGE)[index])
@@ -281,6 +282,12 @@ jc_again(struct cpu *c, uint64_t linear)
 	if (mark(l->l_jump_bits, index))
 		l->l_jump[l->l_jumps++] = (uint16_t)index;
 	return ((uint8_t *)(uintptr_t)table(c, JC_HOST)[index]);
+}
+
+void
+jc_leave(struct cpu *c)
+{
+	jumps_flush(c, &jtlb(c)->log[0]);
 }
 
 void
