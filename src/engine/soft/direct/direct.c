@@ -1,15 +1,15 @@
 /*
  * Direct execution (direct.h): when, and the guest's registers there and back.
  *
- * POLICY. A sample a millisecond tells which address space is in user mode; one
- * that was SAMPLES times in a row is run directly from then on, whenever it is
- * entered. All the time spent here is weighed against that in the process, in
- * windows of STOPS stops or WINDOW_NS: had translated code, taken to be GAIN
- * times slower, been faster? Then the space is left alone for a while, twice as
- * long each time. Of the time in the process the part that the host takes to go
- * there and back (d_switch, half as much again for its variation) is none.
- * Making mappings is an investment, not counted up to INVEST_NS and the time
- * that was run.
+ * POLICY. A sample a millisecond tells which address space is in user mode;
+ * one that was SAMPLES times in a row is run directly from then on, whenever
+ * it is entered. All the time spent here is weighed against that in the
+ * process, in windows of STOPS stops or WINDOW_NS: had translated code, taken
+ * to be GAIN times slower, been faster? Then the space is left alone for a
+ * while, twice as long each time. Of the time in the process the part that the
+ * host takes to go there and back (d_switch, half as much again for its
+ * variation) is none. Making mappings is an investment, not counted up to
+ * INVEST_NS and the time that was run.
  */
 #include <errno.h>
 #include <signal.h>
@@ -341,8 +341,8 @@ give_up(struct cpu *c, struct space *s, uint64_t at)
 	unpin(d);
 }
 
-/* So long was spent here for stops stops, ran of it in the process: was it worth
- * it? */
+/* So long was spent here for stops stops, ran of it in the process: was it
+ * worth that? */
 static void
 weigh(struct cpu *c, struct space *s, uint64_t spent, uint64_t ran,
     unsigned stops)
@@ -467,8 +467,8 @@ state_put(const struct cpu *c, struct space *s)
 	return (true);
 }
 
-/* A segment register of the process has been loaded: with what the host's kernel
- * has there, which is what made direct_fits() say yes. */
+/* A segment register of the process has been loaded: with what the host's
+ * kernel has there, which is what made direct_fits() say yes. */
 static void
 selector_get(struct cpu *c, unsigned n, uint64_t sel)
 {

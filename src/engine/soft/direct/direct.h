@@ -6,30 +6,31 @@
  * that has the pages of guest memory, a shared mapping of a file, mapped where
  * the guest's page tables have them, and nothing else (space.c, process.c).
  * Whatever it does that is not plain computing stops it, and goes on here: the
- * guest's kernel, its system calls, page faults and interrupts run in translated
- * code as ever.
+ * guest's kernel, its system calls, page faults and interrupts run in
+ * translated code as ever.
  *
  * A stop costs some 15 microseconds and a page some 5, where translated code
- * takes a system call in 0.2; but its code runs several times slower. So code is
- * run directly when samples find a process in user mode again and again, and no
- * longer when stops are too close together (direct.c, POLICY).
+ * takes a system call in 0.2; but its code runs several times slower. So code
+ * is run directly when samples find a process in user mode again and again,
+ * and no longer when stops are too close together (direct.c, POLICY).
  *
  * What makes it the guest's CPU still:
- * 1. Only 64-bit code of CPL 3 whose registers the host's kernel lets a process
- *    have as they are: Linux's own selectors, no I/O privilege, no debug
- *    registers, XCR0 and FSGSBASE as here, TSC as here (direct_fits()).
- * 2. Instructions that would show the host's CPU, or do something else there, have
- *    breakpoints, or their whole page is left to translated code, which comes
- *    back where it leaves the page: while c_direct_on, no jump of CPL 3 is found
- *    in the jump cache (scan.c, jc_leave).
+ * 1. Only 64-bit code of CPL 3 whose registers the host's kernel lets a
+ *    process have as they are: Linux's own selectors, no I/O privilege, no
+ *    debug registers, XCR0 and FSGSBASE as here, TSC as here (direct_fits()).
+ * 2. Instructions that would show the host's CPU, or do something else there,
+ *    have breakpoints, or their whole page is left to translated code, which
+ *    comes back where it leaves the page: while c_direct_on, no jump of CPL 3
+ *    is found in the jump cache (scan.c, jc_leave).
  * 3. An instruction that faults or traps there is executed again by the
  *    interpreter, which raises what the guest's CPU would raise, sets A and D,
  *    reaches devices.
  * 4. No mapping outlives what the guest's TLB would have to forget; no page is
  *    written there whose stores have to be looked at (space.c).
  *
- * It needs guest memory that is shared (eo_share), a VM with one VCPU, and a host
- * that lets a process trace its child; otherwise there is translated code.
+ * It needs guest memory that is shared (eo_share), a VM with one VCPU, and a
+ * host that lets a process trace its child; otherwise there is translated
+ * code.
  *
  * VCPU thread, but for direct_kick().
  */

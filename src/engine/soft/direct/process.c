@@ -4,15 +4,16 @@
  *
  * It is not a copy of us: a little ELF file in a memfd is executed, so that it
  * has no memory, no descriptor and no environment of ours from the start; what
- * the host's kernel gives it besides (stack, vDSO) is unmapped. What is left is
- * a page of code, the stub, at a random address, and behind it a list of system
- * calls that we write and it reads.
+ * the host's kernel gives it besides (stack, vDSO) is unmapped. What is left
+ * is a page of code, the stub, at a random address, and behind it a list of
+ * system calls that we write and it reads.
  *
  * 1. We are its tracer. Guest code only ever runs under PTRACE_SYSEMU: no
  *    system call of it is made, whatever it executes. Signals end in us.
- * 2. The stub makes the calls of the list and then stops (INT3). It is the only
- *    code that is let go without SYSEMU, and a seccomp filter allows calls from
- *    its one SYSCALL instruction alone, of three kinds (mmap, munmap, mprotect).
+ * 2. The stub makes the calls of the list and then stops (INT3). It is the
+ *    only code that is let go without SYSEMU, and a seccomp filter allows
+ *    calls from its one SYSCALL instruction alone, of three kinds (mmap,
+ *    munmap, mprotect).
  * 3. It dies with its tracer (PTRACE_O_EXITKILL, PR_SET_PDEATHSIG).
  * 4. Its exit signal is none, so that the client's wait(2) does not see it.
  *
@@ -52,56 +53,51 @@ _Static_assert(sizeof(struct process_regs) == sizeof(struct user_regs_struct) &&
 
 /*
  * The stub. RBX points to struct process_calls, RBP behind the last of them.
- * Entered at its start it waits to be traced. The SYSCALL of CALL_ONE is for
- * the first calls, with all registers set by us.
+ * Entered at its start it waits to be traced. The SYSCALL alone is for the
+ * first calls, with all registers set by us.
  */
-__asm__(
-"	.pushsection .rodata\n"
-"stub_code:\n"
-"0:	pause\n"
-"	jmp	0b\n"
-"stub_calls:\n"
-"1:	movq	(%rbx), %rax\n"
-"	movq	8(%rbx), %rdi\n"
-"	movq	16(%rbx), %rsi\n"
-"	movq	24(%rbx), %rdx\n"
-"	movq	32(%rbx), %r10\n"
-"	movq	40(%rbx), %r8\n"
-"	movq	48(%rbx), %r9\n"
-"stub_call:\n"
-"	syscall\n"
-"stub_called:\n"
-"	cmpq	$-4096, %rax\n"
-"	ja	2f\n"
-"	addq	$56, %rbx\n"
-"	cmpq	%rbp, %rbx\n"
-"	jb	1b\n"
-"2:	int3\n"
-"	jmp	0b\n"
-"stub_end:\n"
-"	.popsection\n");
-extern const uint8_t stub_code[], stub_calls[], stub_call[], stub_called[],
-    stub_end[];
+static const uint8_t stub[] = {
+	0xf3, 0x90,				/* wait: pause */
+	0xeb, 0xfc,				/* jmp wait */
+	0x48, 0x8b, 0x03,			/* calls: mov rax, [rbx] */
+	0x48, 0x8b, 0x7b, 0x08,			/* mov rdi, [rbx + 8] */
+	0x48, 0x8b, 0x73, 0x10,			/* mov rsi, [rbx + 16] */
+	0x48, 0x8b, 0x53, 0x18,			/* mov rdx, [rbx + 24] */
+	0x4c, 0x8b, 0x53, 0x20,			/* mov r10, [rbx + 32] */
+	0x4c, 0x8b, 0x43, 0x28,			/* mov r8, [rbx + 40] */
+	0x4c, 0x8b, 0x4b, 0x30,			/* mov r9, [rbx + 48] */
+	0x0f, 0x05,				/* call: syscall */
+	0x48, 0x3d, 0x00, 0xf0, 0xff, 0xff,	/* called: cmp rax, -4096 */
+	0x77, 0x09,				/* ja end */
+	0x48, 0x83, 0xc3, 0x38,			/* add rbx, 56 */
+	0x48, 0x39, 0xeb,			/* cmp rbx, rbp */
+	0x72, 0xd2,				/* jb calls */
+	0xcc					/* end: int3 */
+};
+#define AT_CALLS	4
+#define AT_CALL		31
+#define AT_CALLED	33
+_Static_assert(sizeof(struct process_call) == 56, "the stub's");
+
+#define HEADERS	(sizeof(Elf64_Ehdr) + sizeof(Elf64_Phdr))
 
 /* Where a place of the stub is in the process. */
 static uint64_t
-stub_at(const struct process *p, const uint8_t *place)
+stub_at(const struct process *p, unsigned at)
 {
-	return (p->p_stub + sizeof(Elf64_Ehdr) + sizeof(Elf64_Phdr) +
-	    (uint64_t)(place - stub_code));
+	return (p->p_stub + HEADERS + at);
 }
 
 /* A memfd that is a program of the stub alone; or -1. */
 static int
 image_new(const struct process *p)
 {
-	const size_t headers = sizeof(Elf64_Ehdr) + sizeof(Elf64_Phdr);
 	uint8_t page[STUB_SIZE] = { 0 };
 	Elf64_Ehdr eh = {
 		.e_ident = { ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64,
 		    ELFDATA2LSB, EV_CURRENT },
 		.e_type = ET_EXEC, .e_machine = EM_X86_64,
-		.e_version = EV_CURRENT, .e_entry = p->p_stub + headers,
+		.e_version = EV_CURRENT, .e_entry = p->p_stub + HEADERS,
 		.e_phoff = sizeof(eh), .e_ehsize = sizeof(eh),
 		.e_phentsize = sizeof(Elf64_Phdr), .e_phnum = 1 };
 	Elf64_Phdr ph = {
@@ -113,7 +109,7 @@ image_new(const struct process *p)
 
 	memcpy(page, &eh, sizeof(eh));
 	memcpy(page + sizeof(eh), &ph, sizeof(ph));
-	memcpy(page + headers, stub_code, (size_t)(stub_end - stub_code));
+	memcpy(page + HEADERS, stub, sizeof(stub));
 	if ((fd = memfd_create("vmm-guest", MFD_CLOEXEC)) == -1)
 		return (-1);
 	if (write(fd, page, sizeof(page)) != (ssize_t)sizeof(page)) {
@@ -154,7 +150,8 @@ process_exec(void *arg)
 	if (syscall(SYS_close_range, nfiles, CALLS_FD - 1, 0) != 0 ||
 	    syscall(SYS_close_range, IMAGE_FD + 1, ~0u, 0) != 0)
 		_exit(1);
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) == -1 || getppid() != st->st_parent ||
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) == -1 ||
+	    getppid() != st->st_parent ||
 	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1)
 		_exit(1);
 	syscall(SYS_execveat, IMAGE_FD, "", argv, envp, AT_EMPTY_PATH);
@@ -205,7 +202,7 @@ process_call(struct process *p, uint64_t nr, uint64_t a, uint64_t b,
 	struct process_regs *r = &p->p_regs;
 	int error;
 
-	r->rip = stub_at(p, stub_call);
+	r->rip = stub_at(p, AT_CALL);
 	r->rax = nr;
 	r->rdi = a;
 	r->rsi = b;
@@ -228,7 +225,7 @@ process_calls(struct process *p, const struct process_call *calls, size_t n)
 	for (; n > 0; calls += some, n -= some) {
 		some = n < CALLS_MAX ? n : CALLS_MAX;
 		memcpy(p->p_calls, calls, some * sizeof(*calls));
-		p->p_regs.rip = stub_at(p, stub_calls);
+		p->p_regs.rip = stub_at(p, AT_CALLS);
 		p->p_regs.rbx = p->p_stub + STUB_SIZE;
 		p->p_regs.rbp = p->p_regs.rbx + some * sizeof(*calls);
 		if ((error = process_stub(p)) != 0)
@@ -243,7 +240,7 @@ process_calls(struct process *p, const struct process_call *calls, size_t n)
 static int
 process_confine(struct process *p)
 {
-	const uint64_t ip = stub_at(p, stub_called);
+	const uint64_t ip = stub_at(p, AT_CALLED);
 	const struct sock_filter filter[] = {
 #define FIELD(f, off)							\
 	BPF_STMT(BPF_LD | BPF_W | BPF_ABS,				\

@@ -51,8 +51,8 @@ struct process {
 	_Alignas(64) uint8_t p_xstate[PROCESS_XSTATE];
 };
 
-/* The process, stopped, with nothing mapped; its descriptors 0 to nfiles - 1 are
- * dups of files[]. 0 or an errno value. */
+/* The process, stopped, with nothing mapped; its descriptors 0 to nfiles - 1
+ * are dups of files[]. 0 or an errno value. */
 int	process_new(struct process *, const int *files, unsigned nfiles);
 void	process_free(struct process *);
 /* Has it make these calls, in order, up to the first that fails: its errno

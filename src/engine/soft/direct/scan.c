@@ -7,11 +7,11 @@
  * protection keys, or that save a state of its size (XSAVE's family); system
  * calls by other doors than SYSCALL, which lose registers.
  *
- * What guest code could do with them is learn of the host's CPU, not more; so it
- * is enough to find those that programs have. Their bytes, 0F xx or CD 80, are
- * looked for everywhere, and common inside others, such as displacements. Then
- * the code before is decoded from SWEEPS bytes in a row, far enough away for
- * most of these to meet in the right instructions: one has to arrive.
+ * What guest code could do with them is learn of the host's CPU, not more; so
+ * it is enough to find those that programs have. Their bytes, 0F xx or CD 80,
+ * are looked for everywhere, and common inside others, such as displacements.
+ * Then the code before is decoded from SWEEPS bytes in a row, far enough away
+ * for most of these to meet in the right instructions: one has to arrive.
  *
  * SDM vol. 2, appendix A. Any thread.
  */
@@ -109,7 +109,7 @@ scan_harmful(const uint8_t *code, size_t len, size_t from, size_t to,
     bool xsave, const struct decode_mode *mode, uint16_t *where, unsigned max)
 {
 	unsigned found = 0;
-	size_t at;
+	size_t at, start;
 
 	for (at = from; at < to; at++) {
 		if (code[at] != 0x0f && code[at] != 0xcd)
@@ -122,10 +122,10 @@ scan_harmful(const uint8_t *code, size_t len, size_t from, size_t to,
 		if (found == max)
 			return (max + 1);
 		/* a breakpoint is where the instruction begins */
-		where[found] = (uint16_t)(at - from);
-		while (where[found] > 0 && prefix(code[from + where[found] - 1]))
-			where[found]--;
-		found++;
+		for (start = at; start > from && prefix(code[start - 1]);
+		    start--)
+			;
+		where[found++] = (uint16_t)(start - from);
 	}
 	return (found);
 }

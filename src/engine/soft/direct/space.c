@@ -8,13 +8,13 @@
  * everything, which Linux is quick to do, only makes all extents be compared
  * with the tables before the process runs again, as if walked anew then.
  *
- * 1. Mapped is RAM that the guest's CPL 3 may use, not global, and that the VM's
- *    page rights leave alone.
- * 2. A page with cached code is not mapped for writing, as it has no write tags
- *    in the TLB; PAGE_DIRECT says that one is.
+ * 1. Mapped is RAM that the guest's CPL 3 may use, not global, as far as the
+ *    VM's page rights go.
+ * 2. A page with cached code is not mapped for writing, as it has no write
+ *    tags in the TLB; PAGE_DIRECT says that one is.
  * 3. A page that is mapped for executing is PAGE_EXEC: all stores to it are
- *    looked at, and the first ends that. It was scanned after it had become so;
- *    what the bare CPU must not execute there has a breakpoint. No page is
+ *    looked at, and the first ends that. It was scanned after it had become
+ *    so; what the bare CPU must not execute there has a breakpoint. No page is
  *    mapped for both, anywhere.
  * 4. Nothing changes in the process while it runs: only we let it.
  *

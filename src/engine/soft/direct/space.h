@@ -17,8 +17,8 @@ struct extent {
 };
 
 /*
- * What stands in the process is what the guest's tables said when its TLB could
- * last have been filled: see space_sync().
+ * What stands in the process is what the guest's tables said when its TLB
+ * could last have been filled: see space_sync().
  */
 struct space {
 	struct process	 s_process;

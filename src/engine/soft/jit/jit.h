@@ -128,8 +128,8 @@ struct jit_options {
 	unsigned	jo_exits;	/* 1 of so many polls leaves at random */
 	unsigned	jo_cache;	/* code cache in KiB; 0: the default */
 	unsigned	jo_hot;		/* executions before translation; 0: default */
-	unsigned	jo_tier;	/* highest tier: 1 blocks, 2 traces, 3 (and
-					   0) direct execution */
+	unsigned	jo_tier;	/* highest tier: 1 blocks, 2 traces, 3
+					   (and 0) direct execution */
 	bool		jo_direct;	/* whatever fits is executed directly */
 	bool		jo_traces;	/* traces are formed at once */
 	bool		jo_perf;	/* /tmp/perf-PID.map names translations */
