@@ -18,7 +18,7 @@
  *    mapped for both, anywhere.
  * 4. Nothing changes in the process while it runs: only we let it.
  *
- * VCPU thread. Compiled without vector registers: hooks of the TLB lead here.
+ * VCPU thread.
  */
 #include <errno.h>
 #include <stdlib.h>
