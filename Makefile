@@ -92,7 +92,7 @@ LIGHT	  := src/engine/soft/tlb.c src/engine/soft/jit/jtlb.c \
     src/engine/soft/jit/fill.c src/engine/soft/jit/find.c \
     src/engine/soft/jit/string.c src/engine/soft/jit/sys.c \
     src/engine/soft/jit/code.c src/engine/soft/mmu.c \
-    src/engine/soft/block.c
+    src/engine/soft/block.c src/engine/soft/huge.c
 LIGHT_OBJ := $(LIGHT:%=$(B)/obj/%.o)
 # no loop may become a call of memset()
 LIGHT_CFLAGS := -mgeneral-regs-only -fno-stack-protector \

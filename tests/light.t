@@ -26,7 +26,7 @@ esac
 
 # Built without vector registers.
 for file in tlb jit/jtlb jit/fill jit/find jit/string jit/sys jit/code mmu \
-    block; do
+    block huge; do
 	! objdump -d "$engine/$file.c.o" | grep -qE '%[xyz]mm|%mm[0-7]|%st'
 	result $? "$file has no vector registers"
 done

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <unistd.h>
 
@@ -584,6 +585,73 @@ test_share(void **state)
 	munmap(mem, 2 * MIB);
 }
 
+#define HUGE		(2 * MIB)
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE	25
+#endif
+
+/*
+ * The guest's first store to 2 MiB of a shared range makes them a huge page,
+ * as it would with anonymous memory; again when the client took them back. A
+ * file's size on the host tells.
+ */
+static void
+test_huge(void **state)
+{
+	static const uint8_t code[] = {
+		0xc6, 0x06, 0x00, 0x30, 0x01,	/* mov byte [0x3000], 1 */
+		0xe6, 0x20,			/* out 0x20, al */
+	};
+	struct vmm_share_params vsh;
+	struct vm_terminate_params vtp;
+	struct stat st;
+	uint8_t *area;
+	int file, i;
+
+	(void)state;
+	assert_true((file = memfd_create("share", 0)) >= 0);
+	assert_int_equal(ftruncate(file, 2 * HUGE), 0);
+	area = mmap(NULL, 3 * HUGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+	    0);
+	assert_ptr_not_equal(area, MAP_FAILED);
+	mem = area + (-(uintptr_t)area & (HUGE - 1));
+	assert_ptr_equal(mmap(mem, 2 * HUGE, PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_FIXED, file, 0), mem);
+	mem[0] = 1;
+	if (madvise(mem, HUGE, MADV_COLLAPSE) == -1) {
+		munmap(area, 3 * HUGE);
+		close(file);
+		skip();		/* the host has no huge pages for files */
+	}
+	memset(&vcp, 0, sizeof(vcp));
+	vcp.vcp_ncpus = 1;
+	vcp.vcp_nmemranges = 1;
+	vcp.vcp_memranges[0] = (struct vm_mem_range){
+		.vmr_size = 2 * HUGE, .vmr_va = (vaddr_t)mem };
+	strcpy(vcp.vcp_name, "huge");
+	client_create(fd, &vcp, 0);
+	vsh = (struct vmm_share_params){ vcp.vcp_id, file, 0, (vaddr_t)mem,
+		2 * HUGE };
+	assert_int_equal(client_do(fd, VMM_IOC_SHARE, &vsh), 0);
+	for (i = 0; i < 2; i++) {
+		assert_int_equal(madvise(mem, 2 * HUGE, MADV_REMOVE), 0);
+		memcpy(mem + CODE, code, sizeof(code));
+		assert_int_equal(fstat(file, &st), 0);
+		assert_true((uint64_t)st.st_blocks * 512 < HUGE);
+		reset();
+		assert_int_equal(run(NONE, false), 0);
+		expect_io(VEI_DIR_OUT, 0x20, 1, 0, CODE + sizeof(code));
+		assert_int_equal(mem[0x3000], 1);
+		assert_memory_equal(mem + CODE, code, sizeof(code));
+		assert_int_equal(fstat(file, &st), 0);
+		assert_int_equal((uint64_t)st.st_blocks * 512, HUGE);
+	}
+	vtp.vtp_vm_id = vcp.vcp_id;
+	assert_int_equal(client_do(fd, VMM_IOC_TERM, &vtp), 0);
+	munmap(area, 3 * HUGE);
+	close(file);
+}
+
 /* --- memory that is not there -------------------------------------------- */
 
 static void
@@ -702,6 +770,7 @@ main(void)
 		cmocka_unit_test(test_unmap),
 		cmocka_unit_test(test_client_writes_code),
 		cmocka_unit_test(test_share),
+		cmocka_unit_test(test_huge),
 		cmocka_unit_test(test_mmio),
 		cmocka_unit_test(test_refused),
 	};

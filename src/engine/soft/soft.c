@@ -308,6 +308,7 @@ soft_reset(struct engine_vcpu *v, const struct vcpu_reg_state *r)
 	if (!regs_valid(c, r))
 		return (EINVAL);
 	regs_forget(c);
+	huge_forget(c->c_vm);
 	msr_reset(c);
 	fpu_reset(c);
 	c->c_in.wanted = c->c_in.arrived = false;

@@ -54,6 +54,8 @@ tlb_tags(struct cpu *c, enum mmu_class class, struct tlb_entry *e,
 	unsigned f = atomic_load_explicit(flags, memory_order_relaxed);
 	unsigned rights = e->te_rights & ~(f >> 4);
 
+	if (rights & ENGINE_WRITE && (f & PAGE_TOUCHED) == 0)
+		huge_touch(c->c_vm, e->te_gpa, flags);
 	e->te_read = e->te_write = e->te_exec = 0;
 	if (rights & ENGINE_EXEC)
 		e->te_exec = tag;

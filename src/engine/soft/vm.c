@@ -65,9 +65,11 @@ vm_free(struct engine_vm *vm)
 	sampler_free(vm->ev_sampler);
 	pthread_mutex_destroy(&vm->ev_split);
 	pthread_mutex_destroy(&vm->ev_lock);
-	for (n = 0; vm->ev_ranges != NULL && n < vm->ev_nranges; n++)
+	for (n = 0; vm->ev_ranges != NULL && n < vm->ev_nranges; n++) {
 		if (vm->ev_ranges[n].vr_fd != -1)
 			close(vm->ev_ranges[n].vr_fd);
+		free((void *)vm->ev_ranges[n].vr_asked);
+	}
 	free(vm->ev_ranges);
 	free((void *)vm->ev_pages);
 	free(vm);
@@ -115,6 +117,7 @@ vm_share(struct engine_vm *vm, const void *host, size_t size, int fd,
 			close(r->vr_fd);
 		r->vr_fd = copy;
 		r->vr_offset = offset;
+		huge_share(r);
 	}
 	return (0);
 }

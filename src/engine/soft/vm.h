@@ -25,6 +25,7 @@ struct sampler;
 #define PAGE_EXEC	0x08	/* direct/ maps it for executing */
 #define PAGE_WATCHED	(PAGE_CODE | PAGE_EXEC)	/* stores are looked at */
 #define PAGE_DENY(a)	((a) << 4)	/* eo_protect() took ENGINE_* away */
+#define PAGE_TOUCHED	0x80	/* huge_touch() knows of it */
 
 struct vm_range {
 	uint64_t	 vr_gpa;
@@ -33,6 +34,7 @@ struct vm_range {
 	size_t		 vr_page;	/* index of its first page */
 	int		 vr_fd;		/* vr_host maps it shared, or -1 */
 	uint64_t	 vr_offset;	/* from here on */
+	atomic_uchar	*vr_asked;	/* [a] huge.c: one a huge page, or NULL */
 };
 
 struct engine_vm {
@@ -73,6 +75,11 @@ int	vm_share(struct engine_vm *, const void *host, size_t size, int fd,
  * VCPUs' cached code must go. Any thread. */
 void	vm_written(struct engine_vm *, struct cpu *c, uint64_t gpa,
 	    size_t size);
+/* huge.c: a range has become a shared one. The client may have given memory
+ * back to the host. The first use of a page that can be stored to. */
+void	huge_share(struct vm_range *);
+void	huge_forget(struct engine_vm *);
+void	huge_touch(struct engine_vm *, uint64_t gpa, atomic_uchar *flags);
 void	vm_join(struct engine_vm *, struct cpu *);
 void	vm_leave(struct engine_vm *, struct cpu *);
 /* The other VCPUs make their TLB's tags anew at their next boundary. */
