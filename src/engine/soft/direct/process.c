@@ -228,7 +228,10 @@ process_calls(struct process *p, const struct process_call *calls, size_t n)
 		p->p_regs.rip = stub_at(p, AT_CALLS);
 		p->p_regs.rbx = p->p_stub + STUB_SIZE;
 		p->p_regs.rbp = p->p_regs.rbx + some * sizeof(*calls);
-		if ((error = process_stub(p)) != 0)
+		error = process_stub(p);
+		/* guest code that finds this page finds nothing in it */
+		memset(p->p_calls, 0, some * sizeof(*calls));
+		if (error != 0)
 			return (error);
 		if (p->p_regs.rax > -4096ul)
 			return ((int)-p->p_regs.rax);
