@@ -126,6 +126,9 @@
  * physical page that they depend on (jtlb.c). */
 #define JC_LAST		(JT_LOGS + JT_LOGS_SIZE)
 #define JC_PAGE		(JC_LAST + JT_SIZE)
-#define JIT_AREA_SIZE	(JC_PAGE + JT_SIZE)
+/* Where pages of code are mapped: jit.h, LINKS. Slot 0 is always empty. */
+#define JT_CODES	(JC_PAGE + JT_SIZE)
+#define JT_CODE_COUNT	4096
+#define JIT_AREA_SIZE	(JT_CODES + JT_CODE_COUNT * 8)
 
 #endif

@@ -334,5 +334,6 @@ jit_flush(struct cpu *c)
 	j->j_stats.js_flushes++;
 	jtlb_flush(c, true);
 	jc_clear(c);
+	jc_slots_clear(c);
 	jit_returns_reset(c);
 }

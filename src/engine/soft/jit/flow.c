@@ -17,6 +17,8 @@
  *    code behind the call is up to the return point's link. A return point
  *    itself never fails: a call whose return address is not in its page, and
  *    may therefore not be canonical, makes no frame.
+ * 4. Of the branches that go forward there is no cycle in 64-bit code, across
+ *    pages either: they do not get over the end of the address space.
  *
  * Operands of 16 bits are the interpreter's.
  */
@@ -252,12 +254,81 @@ cold_link(struct tr *x, struct tr_cold *tc)
 	struct jit_link *l = &x->x_t->t_link[tc->tc_arg[0]];
 
 	l->l_stub = (uint32_t)(x->x_p - j->j_rw);
+	if (l->l_guard != 0) {
+		e_patch(x, CODE_RW(j, l->l_site), x->x_p);
+		e_patch(x, CODE_RW(j, l->l_fail), x->x_p);
+	}
 	e_call_thunk(x, THUNK_LINK);
 	e_long(x, (uint32_t)((uint8_t *)l - j->j_arena));
 	if (l->l_probe) {
 		e_code_va(x, H_T1, l->l_target);
 		probe_cold(x, tc);
 	}
+}
+
+/* T1 = linear address of target's page. */
+static void
+target_page(struct tr *x, int64_t target)
+{
+	e_code_va(x, H_T1, (int32_t)(target & ~(int64_t)PAGE_MASK));
+}
+
+/*
+ * Of link n to target: goes on if T1, target's page, is mapped to what the link
+ * leads to. Returns the rel32 of the jump if not.
+ */
+static uint8_t *
+guard(struct tr *x, unsigned n, int64_t target)
+{
+	struct jit_link *l = &x->x_t->t_link[n];
+	uint8_t *same, *fail;
+
+	target_page(x, target);
+	e_gs(x, OP_MOV_TO_REG, 8, H_T0, JT_CODES);
+	l->l_guard = (uint32_t)(x->x_p - 4 - x->x_jit->j_rw);
+	e_rm(x, OP_LEA, 8, H_T0, H_T0, H_T1, 0, 0);
+	same = e_jump8(x, E_JRCXZ);
+	fail = e_jump(x, E_JMP);
+	e_patch8(x, same);
+	return (fail);
+}
+
+/* That page, T1, is the current one, and goes there; how: E_JMP, E_CALL. */
+static void
+guarded(struct tr *x, unsigned n, unsigned how)
+{
+	uint8_t *site;
+
+	e_gs(x, OP_MOV_TO_RM, 8, H_T1, C_PAGEVA);
+	site = e_jump(x, how);
+	x->x_t->t_link[n].l_site = (uint32_t)(site - x->x_jit->j_rw);
+}
+
+static void
+go_guarded(struct tr *x, unsigned n, int64_t target)
+{
+	uint8_t *fail = guard(x, n, target);
+
+	x->x_t->t_link[n].l_fail = (uint32_t)(fail - x->x_jit->j_rw);
+	guarded(x, n, E_JMP);
+}
+
+static void
+cold_guarded(struct tr *x, struct tr_cold *tc)
+{
+	unsigned n = (unsigned)tc->tc_arg[0];
+
+	go_guarded(x, n, x->x_t->t_link[n].l_target);
+	cold_link(x, tc);
+}
+
+static void
+link_init(struct jit_link *l, int64_t target, unsigned entry)
+{
+	l->l_target = (int32_t)target;
+	l->l_entry = (uint8_t)entry;
+	l->l_cross = !in_page(target);
+	l->l_probe = l->l_cross || target >= STRADDLES;
 }
 
 /*
@@ -271,24 +342,26 @@ go(struct tr *x, unsigned n, int64_t target, uint8_t *from, unsigned entry,
 	struct jit_link *l = &x->x_t->t_link[n];
 	struct tr_cold *tc;
 
-	if (!in_page(target) && !embedded(x)) {
-		if (from == NULL) {
-			e_code_va(x, H_T1, (int32_t)target);
-			probe(x, k);
-			return;
-		}
-		tc = tr_cold(x, from, cold_goto);
-		tc->tc_arg[0] = (uint64_t)target;
-	} else {
+	if (in_page(target) || embedded(x)) {
 		if (from == NULL)
 			from = e_jump(x, E_JMP);
+		link_init(l, target, entry);
 		l->l_site = (uint32_t)(from - x->x_jit->j_rw);
-		l->l_target = (int32_t)target;
-		l->l_entry = (uint8_t)entry;
-		l->l_cross = !in_page(target);
-		l->l_probe = l->l_cross || target >= STRADDLES;
 		tc = tr_cold(x, from, cold_link);
 		tc->tc_arg[0] = n;
+	} else if (chained(x)) {
+		link_init(l, target, entry);
+		if (from == NULL)
+			go_guarded(x, n, target);
+		tc = tr_cold(x, from, from == NULL ? cold_link : cold_guarded);
+		tc->tc_arg[0] = n;
+	} else if (from == NULL) {
+		e_code_va(x, H_T1, (int32_t)target);
+		probe(x, k);
+		return;
+	} else {
+		tc = tr_cold(x, from, cold_goto);
+		tc->tc_arg[0] = (uint64_t)target;
 	}
 	tc->tc_k = (uint8_t)k;
 }
@@ -304,7 +377,7 @@ go_on(struct tr *x, const struct insn *i)
 static void
 go_branch(struct tr *x, unsigned n, int64_t target, uint8_t *from)
 {
-	bool forward = in_page(target) && target > x->x_off;
+	bool forward = target > x->x_off && (in_page(target) || x->x_64);
 
 	go(x, n, target, from, forward ? LINK_BODY : LINK_POLL, x->x_k);
 }
@@ -578,6 +651,40 @@ call_target(struct tr *x, const struct insn *i, bool frame)
 		return_point(x, i);
 }
 
+/*
+ * A guarded call. Where the guard fails the jump cache is asked before the
+ * first effect, as for any call whose target may be refused; the link is made
+ * behind that.
+ */
+static void
+call_guarded(struct tr *x, const struct insn *i, int64_t target, bool frame)
+{
+	struct jit_link *l = &x->x_t->t_link[1];
+	unsigned how = frame ? E_CALL : E_JMP;
+	uint8_t *fail, *other, *back;
+	struct tr_cold *tc;
+
+	link_init(l, target, LINK_POLL);
+	fail = guard(x, 1, target);
+	push_return(x, next_of(x, i), frame);
+	target_page(x, target);
+	guarded(x, 1, how);
+	back = x->x_p;
+	if (frame)
+		return_point(x, i);
+	e_patch(x, fail, x->x_p);
+	e_code_va(x, H_T1, (int32_t)target);
+	probe_first(x);
+	push_return(x, next_of(x, i), frame);
+	other = e_jump(x, how);
+	l->l_fail = (uint32_t)(other - x->x_jit->j_rw);
+	if (frame)
+		e_patch(x, e_jump(x, E_JMP), back);
+	tc = tr_cold(x, other, cold_link);
+	tc->tc_arg[0] = 1;
+	tc->tc_k = (uint8_t)(x->x_k + 1);
+}
+
 bool
 tr_call(struct tr *x, const struct insn *i)
 {
@@ -588,7 +695,9 @@ tr_call(struct tr *x, const struct insn *i)
 		return (false);
 	if (i->i_imm == 0)
 		frame = false;		/* asks for its address */
-	if (!in_page(target) && !embedded(x)) {
+	if (!in_page(target) && !embedded(x) && chained(x)) {
+		call_guarded(x, i, target, frame);
+	} else if (!in_page(target) && !embedded(x)) {
 		e_code_va(x, H_T1, (int32_t)target);
 		probe_first(x);
 		push_return(x, next_of(x, i), frame);

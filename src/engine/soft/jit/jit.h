@@ -42,10 +42,19 @@
  * LINKS. A direct branch within a page is patched to its target's translation.
  * Across pages the same, if it is supervisor code and the target's page global;
  * else it is patched to a probe of the jump cache, as is a branch to an
- * instruction that straddles pages. User code has no links across pages, but
- * the probe at once. A translation that dies (its bytes were written) has its
- * incoming links patched back to their exit stubs; its own stay, as returns may
- * still come to it.
+ * instruction that straddles pages. A translation that dies (its bytes were
+ * written) has its incoming links patched back to their exit stubs; its own
+ * stay, as returns may still come to it.
+ *
+ * GUARDED LINKS. User code is linked across pages as well, behind a guard: is
+ * the page of the target mapped, here and now, to the page that the target's
+ * translation was made from? Each page of physical memory that such a link
+ * leads to has a slot (JT_CODES), which holds minus the linear address that it
+ * was last found at by a fetch, for as long as a fetch from there would find it
+ * again: what takes entries of the jump cache away empties the slot. So the
+ * guard is: slot + linear address of the target's page == 0, and c_pageva is
+ * that from then on. A guard that fails leads to the probe, and before there is
+ * a link, to the exit stub.
  *
  * THE JUMP CACHE: linear address and mode to translation, tables JC_KEY and
  * JC_HOST indexed by the low 16 bits of the linear address:
@@ -153,7 +162,11 @@ struct jit_link {
 	bool		 l_cross;	/* to another page: see LINKS */
 	bool		 l_probe;	/* behind the exit stub there is a probe
 					   of the jump cache */
-	/* a linked l_cross one: in j_cross of its target's page */
+	/* a guarded one, else 0: code offsets of the guard's slot (its disp32)
+	 * and of the rel32 of where it fails to */
+	uint32_t	 l_guard, l_fail;
+	/* a linked l_cross one without a guard: in j_cross of its target's
+	 * page */
 	struct jit_link	*l_xnext, **l_xprev;
 };
 enum { LINK_BODY, LINK_POLL };
@@ -339,6 +352,14 @@ uint8_t	*jc_again(struct cpu *, uint64_t linear);
 void	jc_leave(struct cpu *);
 /* There is and was no entry. */
 void	jc_clear(struct cpu *);
+/* The slot of the page of code at gpa (JT_CODES), for user or supervisor
+ * fetches, made if need be; 0: there are no more. Until jit_flush(). */
+unsigned jc_slot(struct cpu *, uint64_t gpa, bool user, bool make);
+/* A fetch from linear, in the current mode, finds that page: says its slot, if
+ * there is one. global: as for jc_set(). */
+void	jc_found(struct cpu *, uint64_t linear, uint64_t gpa, bool global);
+/* There are no slots any more. */
+void	jc_slots_clear(struct cpu *);
 /* No entry leads to t any more. */
 void	jc_forget(struct cpu *, const struct tblock *);
 

@@ -13,6 +13,8 @@
  *
  * jtlb_set() is light. The VCPU's thread.
  */
+#include <string.h>
+
 #include "engine/soft/cpu.h"
 #include "engine/soft/jit/jit.h"
 #include "engine/soft/jit/trace.h"
@@ -23,6 +25,11 @@
 #define JT_HOST_AT	(JT_ENTRIES * 2)
 #define JT_INDEXES	(JT_CLASSES * JT_ENTRIES)
 #define JC_FILTER	16384u		/* bits */
+#define CODE_HASH	(JT_CODE_COUNT * 2u)
+/* An empty slot: no page's address is minus that. */
+#define NO_CODE		1
+/* c_owner: the page, and who fetches from it. */
+#define CODE_USER	1
 
 _Static_assert(JT_ENTRIES * 8 == JT_SIZE, "tables");
 _Static_assert(JT_CLASSES == MMU_SLOW, "the class that is never filled");
@@ -36,9 +43,17 @@ struct jtlb {
 		uint32_t l_jumps;
 		uint16_t l_jump[JT_ENTRIES];
 		uint64_t l_jump_bits[JT_ENTRIES / 64];
-		/* pages that the jumps lead to, hashed */
+		/* pages that the jumps and slots lead to, hashed */
 		uint64_t l_pages[JC_FILTER / 64];
+		uint32_t l_codes;	/* slots that are not empty */
+		uint16_t l_code[JT_CODE_COUNT];
+		uint64_t l_code_bits[JT_CODE_COUNT / 64];
 	} log[2];
+	/* slots of code pages: how many there are, 0 not being one; whose they
+	 * are; by a hash of that, with 0 where a search ends */
+	uint32_t	codes;
+	uint64_t	owner[JT_CODE_COUNT];
+	uint16_t	code[CODE_HASH];
 };
 _Static_assert(sizeof(struct jtlb) <= JT_LOGS_SIZE, "logs");
 
@@ -216,7 +231,7 @@ jumps_flush(struct cpu *c, struct jtlb_log *l)
 {
 	uint32_t n, index;
 
-	if (l->l_jumps == 0)
+	if ((l->l_jumps | l->l_codes) == 0)
 		return;
 	for (n = 0; n < l->l_jumps; n++) {
 		index = l->l_jump[n];
@@ -224,7 +239,66 @@ jumps_flush(struct cpu *c, struct jtlb_log *l)
 		l->l_jump_bits[index / 64] = 0;
 	}
 	l->l_jumps = 0;
+	for (n = 0; n < l->l_codes; n++) {
+		index = l->l_code[n];
+		table(c, JT_CODES)[index] = NO_CODE;
+		l->l_code_bits[index / 64] = 0;
+	}
+	l->l_codes = 0;
 	clear(l->l_pages, JC_FILTER / 64);
+}
+
+/* Where the slot of this owner is or would be in the hash. */
+static uint16_t *
+code_find(struct jtlb *j, uint64_t owner)
+{
+	uint32_t n = (uint32_t)(owner >> 12 ^ owner >> 24 ^ owner << 12) %
+	    CODE_HASH;
+
+	/* it is never more than half full */
+	while (j->code[n] != 0 && j->owner[j->code[n]] != owner)
+		n = (n + 1) % CODE_HASH;
+	return (&j->code[n]);
+}
+
+unsigned
+jc_slot(struct cpu *c, uint64_t gpa, bool user, bool make)
+{
+	struct jtlb *j = jtlb(c);
+	uint64_t owner = (gpa & ~(uint64_t)PAGE_MASK) | (user ? CODE_USER : 0);
+	uint16_t *n = code_find(j, owner);
+
+	if (*n == 0 && make && j->codes < JT_CODE_COUNT) {
+		*n = (uint16_t)j->codes++;
+		j->owner[*n] = owner;
+	}
+	return (*n);
+}
+
+void
+jc_found(struct cpu *c, uint64_t linear, uint64_t gpa, bool global)
+{
+	struct jtlb_log *l = &jtlb(c)->log[global];
+	unsigned n = jc_slot(c, gpa, c->c_jmode & JM_CPL3, false);
+
+	if (n == 0)
+		return;
+	table(c, JT_CODES)[n] = -(linear & ~(uint64_t)PAGE_MASK);
+	mark(l->l_pages, page_hash(linear));
+	if (mark(l->l_code_bits, n))
+		l->l_code[l->l_codes++] = (uint16_t)n;
+}
+
+void
+jc_slots_clear(struct cpu *c)
+{
+	struct jtlb *j = jtlb(c);
+	uint32_t n;
+
+	for (n = 0; n < JT_CODE_COUNT; n++)
+		table(c, JT_CODES)[n] = NO_CODE;
+	memset(j->code, 0, sizeof(j->code));
+	j->codes = 1;
 }
 
 void
@@ -245,6 +319,7 @@ jc_set(struct cpu *c, uint64_t linear, const struct tblock *t, bool global)
 		mark(l->l_pages, page_hash(linear + PAGE_SIZE));
 	if (mark(l->l_jump_bits, index))
 		l->l_jump[l->l_jumps++] = (uint16_t)index;
+	jc_found(c, linear, t->t_block->b_gpa, global);
 	c->c_jit->j_stats.js_jc_fill++;
 }
 
@@ -281,6 +356,7 @@ jc_again(struct cpu *c, uint64_t linear)
 	mark(l->l_pages, page_hash(linear));
 	if (mark(l->l_jump_bits, index))
 		l->l_jump[l->l_jumps++] = (uint16_t)index;
+	jc_found(c, linear, e->te_gpa, e->te_global != 0);
 	return ((uint8_t *)(uintptr_t)table(c, JC_HOST)[index]);
 }
 
@@ -312,6 +388,18 @@ jumps_forget(struct cpu *c, uint64_t from, uint64_t to)
 	}
 }
 
+/* Slots that say page are empty. */
+static void
+codes_forget(struct cpu *c, const struct jtlb_log *l, uint64_t page)
+{
+	uint64_t *slot = table(c, JT_CODES);
+	uint32_t n;
+
+	for (n = 0; n < l->l_codes; n++)
+		if (slot[l->l_code[n]] == -page)
+			slot[l->l_code[n]] = NO_CODE;
+}
+
 /* --- losses -------------------------------------------------------------- */
 
 void
@@ -330,8 +418,11 @@ jtlb_forget(struct cpu *c, uint64_t linear)
 	}
 	trace_slots_flush(c);
 	if (page_marked(j->log[0].l_pages, page) ||
-	    page_marked(j->log[1].l_pages, page))
+	    page_marked(j->log[1].l_pages, page)) {
 		jumps_forget(c, page - INSN_MAXLEN + 1, page + PAGE_SIZE);
+		codes_forget(c, &j->log[0], page);
+		codes_forget(c, &j->log[1], page);
+	}
 	jit_unlink_page(c, page);
 	jit_returns_reset(c);
 }

@@ -4,8 +4,11 @@
  * 1. A link's site is a rel32 that leads to one of three places: its exit stub
  *    (l_to NULL), its target, or for good the probe behind its stub (l_to NULL
  *    as well; whatever changes, the probe finds out).
+ *    A guarded one (l_guard) leads to its target for good until it is linked
+ *    anew: what is patched is its guard, to the target page's slot or to one
+ *    that is always empty, and where that fails to.
  * 2. l is in l_to's t_incoming exactly while l_to is not NULL, and in j_cross
- *    besides if l_cross.
+ *    besides if l_cross and it has no guard.
  * 3. What is patched may be running, up to the helper that has called: it never
  *    comes back into the patched bytes before it has left them.
  *
@@ -20,11 +23,25 @@
 #include "engine/soft/mmu.h"
 
 static void
+patch(struct jit *j, uint32_t site, uint32_t to)
+{
+	int32_t rel = (int32_t)(to - (site + 4));
+
+	memcpy(CODE_RW(j, site), &rel, sizeof(rel));
+}
+
+/* l does not lead to a translation, but to. */
+static void
 link_patch(struct jit *j, const struct jit_link *l, uint32_t to)
 {
-	int32_t rel = (int32_t)(to - (l->l_site + 4));
+	uint32_t slot = JT_CODES;
 
-	memcpy(CODE_RW(j, l->l_site), &rel, sizeof(rel));
+	if (l->l_guard == 0) {
+		patch(j, l->l_site, to);
+		return;
+	}
+	memcpy(CODE_RW(j, l->l_guard), &slot, sizeof(slot));
+	patch(j, l->l_fail, to);
 }
 
 /* Where the links across pages to this page are. */
@@ -66,6 +83,22 @@ link_global(struct cpu *c, uint64_t linear, uint64_t gpa)
 	    e->te_gpa == (gpa & ~(uint64_t)PAGE_MASK));
 }
 
+/* l leads to to if that is where its target's page is; false: it must not. */
+static bool
+link_guard(struct cpu *c, const struct jit_link *l, const struct block *to)
+{
+	uint64_t linear = jit_link_linear(c, l);
+	uint32_t slot = jc_slot(c, to->b_gpa, true, true);
+
+	if (slot == 0)
+		return (false);
+	jc_found(c, linear, to->b_gpa, link_global(c, linear, to->b_gpa));
+	slot = JT_CODES + slot * 8;
+	memcpy(CODE_RW(c->c_jit, l->l_guard), &slot, sizeof(slot));
+	patch(c->c_jit, l->l_fail, l->l_stub + LINK_STUB_SIZE);
+	return (true);
+}
+
 /*
  * jit_link:
  *	the branch l was taken and t is the translation of where it leads now.
@@ -80,13 +113,16 @@ jit_link(struct cpu *c, struct jit_link *l, struct tblock *t)
 	if (j->j_opt.jo_nochain || t->t_dead || l->l_to == t)
 		return;
 	jit_unlink(c, l);
-	if (to->b_gpa2 != NO_PAGE ||
-	    (l->l_cross && !link_global(c, jit_link_linear(c, l), to->b_gpa))) {
+	if (to->b_gpa2 != NO_PAGE || (l->l_cross && !(l->l_guard != 0 ?
+	    link_guard(c, l, to) :
+	    link_global(c, jit_link_linear(c, l), to->b_gpa)))) {
 		if (l->l_probe)
 			link_patch(j, l, l->l_stub + LINK_STUB_SIZE);
 		return;
 	}
-	if (l->l_cross) {
+	if (l->l_guard != 0) {
+		/* the guard sees to it that it leads there */
+	} else if (l->l_cross) {
 		l->l_xprev = link_cross(j, t->t_va);
 		if ((l->l_xnext = *l->l_xprev) != NULL)
 			l->l_xnext->l_xprev = &l->l_xnext;
@@ -101,7 +137,7 @@ jit_link(struct cpu *c, struct jit_link *l, struct tblock *t)
 	if ((l->l_next = t->t_incoming) != NULL)
 		l->l_next->l_prev = &l->l_next;
 	t->t_incoming = l;
-	link_patch(j, l, t->t_code +
+	patch(j, l->l_site, t->t_code +
 	    (l->l_entry == LINK_POLL ? t->t_poll : t->t_body));
 	j->j_stats.js_links++;
 }
@@ -116,7 +152,8 @@ jit_unlink(struct cpu *c, struct jit_link *l)
 	link_patch(j, l, l->l_stub);
 	if ((*l->l_prev = l->l_next) != NULL)
 		l->l_next->l_prev = l->l_prev;
-	if (l->l_cross && (*l->l_xprev = l->l_xnext) != NULL)
+	if (l->l_cross && l->l_guard == 0 &&
+	    (*l->l_xprev = l->l_xnext) != NULL)
 		l->l_xnext->l_xprev = l->l_xprev;
 	l->l_to = NULL;
 	j->j_stats.js_unlinks++;
