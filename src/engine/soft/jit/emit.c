@@ -275,7 +275,7 @@ tr_cold(struct tr *x, uint8_t *from,
 	tc->tc_back = x->x_p;
 	tc->tc_insn = x->x_i;
 	tc->tc_k = (uint8_t)x->x_k;
-	tc->tc_off = (uint16_t)x->x_off;
+	tc->tc_off = x->x_off;
 	return (tc);
 }
 

@@ -45,7 +45,7 @@ struct tr_cold {
 	const struct insn *tc_insn;
 	uint64_t	 tc_arg[2];
 	uint8_t		 tc_k;		/* instruction */
-	uint16_t	 tc_off;	/* x_off there */
+	unsigned	 tc_off;	/* x_off there */
 };
 
 /* Accesses by rSP that share a check (frame.c). */
@@ -68,7 +68,8 @@ struct tr {
 	bool		 x_64;		/* 64-bit code */
 	unsigned	 x_off;		/* page offset of x_i: may pass 4096
 					   only as that of what follows the
-					   block */
+					   block; in a trace an int32_t, from
+					   its head's page */
 	uint8_t		*x_p;		/* next byte, in the writable mapping */
 	uint8_t		*x_start;	/* t_code, there */
 	intptr_t	 x_rx;		/* add to such a pointer: where it runs */

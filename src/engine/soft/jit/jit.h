@@ -411,6 +411,8 @@ uint64_t jit_link_linear(const struct cpu *, const struct jit_link *);
 void	jit_link(struct cpu *, struct jit_link *, struct tblock *t);
 void	jit_unlink(struct cpu *, struct jit_link *);
 void	jit_unlink_incoming(struct cpu *, struct tblock *);
+/* Code of the page at gpa is at linear just now: its slot says so. */
+void	jit_link_found(struct cpu *, uint64_t linear, uint64_t gpa);
 void	jit_unlink_cross(struct cpu *);		/* every l_cross link */
 void	jit_unlink_page(struct cpu *, uint64_t page);	/* those to this page */
 /* MISS at instruction k of t, with the guest's state in c: sets c_rip to target

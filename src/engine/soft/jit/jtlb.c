@@ -137,6 +137,7 @@ jtlb_init(struct cpu *c)
 	}
 	for (n = JT_ENTRIES - JM_MAX; n < JT_ENTRIES; n++)
 		table(c, JC_KEY)[n] = nowhere(n);
+	jc_slots_clear(c);
 }
 
 /* --- slots of traces ----------------------------------------------------- */
@@ -282,6 +283,9 @@ jc_found(struct cpu *c, uint64_t linear, uint64_t gpa, bool global)
 	unsigned n = jc_slot(c, gpa, c->c_jmode & JM_CPL3, false);
 
 	if (n == 0)
+		return;
+	/* what says it already may outlive a flush that this would not */
+	if (table(c, JT_CODES)[n] == -(linear & ~(uint64_t)PAGE_MASK))
 		return;
 	table(c, JT_CODES)[n] = -(linear & ~(uint64_t)PAGE_MASK);
 	mark(l->l_pages, page_hash(linear));

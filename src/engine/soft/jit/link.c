@@ -83,6 +83,12 @@ link_global(struct cpu *c, uint64_t linear, uint64_t gpa)
 	    e->te_gpa == (gpa & ~(uint64_t)PAGE_MASK));
 }
 
+void
+jit_link_found(struct cpu *c, uint64_t linear, uint64_t gpa)
+{
+	jc_found(c, linear, gpa, link_global(c, linear, gpa));
+}
+
 /* l leads to to if that is where its target's page is; false: it must not. */
 static bool
 link_guard(struct cpu *c, const struct jit_link *l, const struct block *to)
@@ -92,11 +98,26 @@ link_guard(struct cpu *c, const struct jit_link *l, const struct block *to)
 
 	if (slot == 0)
 		return (false);
-	jc_found(c, linear, to->b_gpa, link_global(c, linear, to->b_gpa));
+	jit_link_found(c, linear, to->b_gpa);
 	slot = JT_CODES + slot * 8;
 	memcpy(CODE_RW(c->c_jit, l->l_guard), &slot, sizeof(slot));
 	patch(c->c_jit, l->l_fail, l->l_stub + LINK_STUB_SIZE);
 	return (true);
+}
+
+/*
+ * Where l enters t. A trace may lead back to where a cycle of branches that go
+ * forward comes from, so it is polled in any case; but behind STI, which is
+ * known to go on.
+ */
+static uint32_t
+link_entry(const struct jit_link *l, const struct tblock *t)
+{
+	const struct block *from = l->l_from->t_block;
+	bool poll = l->l_entry == LINK_POLL || (t->t_map != NULL &&
+	    from->b_insn[from->b_count - 1].i_exec != insn_sti);
+
+	return (t->t_code + (poll ? t->t_poll : t->t_body));
 }
 
 /*
@@ -123,6 +144,7 @@ jit_link(struct cpu *c, struct jit_link *l, struct tblock *t)
 	if (l->l_guard != 0) {
 		/* the guard sees to it that it leads there */
 	} else if (l->l_cross) {
+		jc_found(c, jit_link_linear(c, l), to->b_gpa, true);
 		l->l_xprev = link_cross(j, t->t_va);
 		if ((l->l_xnext = *l->l_xprev) != NULL)
 			l->l_xnext->l_xprev = &l->l_xnext;
@@ -137,8 +159,7 @@ jit_link(struct cpu *c, struct jit_link *l, struct tblock *t)
 	if ((l->l_next = t->t_incoming) != NULL)
 		l->l_next->l_prev = &l->l_next;
 	t->t_incoming = l;
-	patch(j, l->l_site, t->t_code +
-	    (l->l_entry == LINK_POLL ? t->t_poll : t->t_body));
+	patch(j, l->l_site, link_entry(l, t));
 	j->j_stats.js_links++;
 }
 

@@ -104,7 +104,7 @@ offset(struct tr *x, const struct insn *i, unsigned size)
 		return;
 	}
 	if (i->i_base == REG_RIP) {
-		disp += x->x_off + i->i_len;
+		disp += (int32_t)(x->x_off + i->i_len);
 		if (disp == (int32_t)disp) {
 			e_code_va(x, H_T1, (int32_t)disp);
 			if (size == 4)

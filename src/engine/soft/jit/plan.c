@@ -300,8 +300,8 @@ plan_operand(struct tr *x, const struct insn *i, unsigned size, int access)
 	if (i->i_base == REG_RIP) {
 		a->ta_value.v_term[0].t_sym = PLAN_SYM_RIP;
 		a->ta_value.v_term[0].t_times = 1;
-		a->ta_value.v_constant = (uint64_t)((int64_t)x->x_off +
-		    i->i_len + i->i_disp);
+		a->ta_value.v_constant = (uint64_t)((int64_t)(int32_t)
+		    (x->x_off + i->i_len) + i->i_disp);
 	} else if (i->i_asize != (x->x_64 ? 8 : 4) ||
 	    i->i_op->o_imm == IMM_MOFFS || !value_ea(tr, i, &a->ta_value))
 		a->ta_value = value_new(tr);

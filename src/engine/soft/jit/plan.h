@@ -6,7 +6,7 @@
 
 #include "engine/soft/jit/trace.h"
 
-#define PLAN_SYM_RIP	0x7fff	/* linear address of the code page */
+#define PLAN_SYM_RIP	0x7fff	/* linear address of the head's page */
 
 /* Registers hold what they held at the trace's start. */
 void	plan_begin(struct trace *);

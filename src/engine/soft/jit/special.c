@@ -215,7 +215,7 @@ tr_lea(struct tr *x, const struct insn *i)
 	if (dest == H_SLOT)
 		dest = H_T1;
 	if (i->i_base == REG_RIP) {
-		disp += x->x_off + i->i_len;
+		disp += (int32_t)(x->x_off + i->i_len);
 		if (disp != (int32_t)disp)
 			return (false);
 		e_code_va(x, dest, (int32_t)disp);

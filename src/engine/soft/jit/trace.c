@@ -8,7 +8,7 @@
  *    x_trace set: the first (dry) only says which accesses there are, the
  *    second emits them with the guards of the plan. Each instruction is seen by
  *    its rule as number 0 with its own liveness.
- * 3. Every exit is a jump to the first tier's code of an instruction (exit_to).
+ * 3. Every exit is a jump to the first tier's code of an instruction (exit_at).
  */
 #include <assert.h>
 #include <errno.h>
@@ -50,7 +50,7 @@ trace_sample(struct cpu *c, struct tblock *t)
 	    ++t->t_samples < (c->c_jit->j_opt.jo_traces ? 1 : SAMPLES))
 		return;
 	tr->tr_head = t;
-	tr->tr_nblocks = tr->tr_ninsns = 0;
+	tr->tr_nblocks = tr->tr_ninsns = tr->tr_npages = 0;
 	tr->tr_loop = false;
 }
 
@@ -68,6 +68,41 @@ static const struct insn *
 last_insn(const struct tblock *t)
 {
 	return (&t->t_block->b_insn[t->t_count - 1]);
+}
+
+/* From the head's page to linear's. */
+static int64_t
+page_off(const struct trace *tr, uint64_t linear)
+{
+	const uint64_t mask = ~(uint64_t)PAGE_MASK;
+
+	return ((int64_t)((linear & mask) - (tr->tr_linear & mask)));
+}
+
+/* The path gets to linear, which is in t's page. False: it must not. */
+static bool
+record_page(struct cpu *c, const struct tblock *t, uint64_t linear)
+{
+	struct trace *tr = c->c_jit->j_trace;
+	uint64_t gpa = t->t_block->b_gpa & ~(uint64_t)PAGE_MASK;
+	int64_t off = page_off(tr, linear);
+	struct trace_page *tp;
+
+	if (off == 0)
+		return (gpa == (tr->tr_blocks[0]->t_block->b_gpa &
+		    ~(uint64_t)PAGE_MASK));
+	for (tp = tr->tr_page; tp < tr->tr_page + tr->tr_npages; tp++)
+		if (tp->tp_off == off)
+			return (tp->tp_gpa == gpa);
+	if (off > TRACE_REACH || off < -TRACE_REACH ||
+	    tr->tr_npages == TRACE_PAGES || c->c_jit->j_opt.jo_nochain ||
+	    (tp->tp_slot = jc_slot(c, gpa, t->t_mode & JM_CPL3, true)) == 0)
+		return (false);
+	tp->tp_off = (int32_t)off;
+	tp->tp_gpa = gpa;
+	tr->tr_npages++;
+	jit_link_found(c, linear, gpa);
+	return (true);
 }
 
 void
@@ -93,11 +128,9 @@ trace_record(struct cpu *c, struct tblock *t, uint64_t linear)
 		}
 		if (t == NULL || tr->tr_nblocks == TRACE_BLOCKS ||
 		    t->t_mode != last->t_mode ||
-		    (linear ^ tr->tr_linear) >= PAGE_SIZE ||
 		    t->t_block->b_gpa2 != NO_PAGE ||
 		    tr->tr_ninsns + t->t_count > TRACE_INSNS / 2 ||
-		    ((t->t_block->b_gpa ^ last->t_block->b_gpa) &
-		    ~(uint64_t)PAGE_MASK) != 0) {
+		    !record_page(c, t, linear)) {
 			trace_make(c);
 			return;
 		}
@@ -125,7 +158,7 @@ path_make(struct trace *tr)
 	struct tblock *t;
 	unsigned n, k, copies = 1, once = tr->tr_ninsns;
 	uint64_t linear;
-	uint16_t off;
+	int32_t off;
 
 	if (tr->tr_loop)
 		while (copies < TRACE_UNROLL &&
@@ -135,7 +168,10 @@ path_make(struct trace *tr)
 	while (copies-- > 0)
 		for (n = 0; n < tr->tr_nblocks; n++) {
 			t = tr->tr_blocks[n];
-			off = (uint16_t)(t->t_block->b_gpa & PAGE_MASK);
+			linear = n == 0 ? tr->tr_linear :
+			    tr->tr_next_linear[n - 1];
+			off = (int32_t)page_off(tr, linear) +
+			    (int32_t)(linear & PAGE_MASK);
 			for (k = 0; k < t->t_count; k++) {
 				ti = &tr->tr_insn[tr->tr_ninsns++];
 				ti->ti_insn = &t->t_block->b_insn[k];
@@ -145,7 +181,8 @@ path_make(struct trace *tr)
 				ti->ti_last = k == t->t_count - 1u;
 				off += ti->ti_insn->i_len;
 			}
-			linear = (tr->tr_linear & ~(uint64_t)PAGE_MASK) + off;
+			linear = (tr->tr_linear & ~(uint64_t)PAGE_MASK) +
+			    (uint64_t)(int64_t)off;
 			ti->ti_taken = tr->tr_next_linear[n] != linear;
 		}
 }
@@ -241,15 +278,27 @@ count(struct tr *x, unsigned n)
 	e_gs(x, 0x89, 8, H_T0, at);
 }
 
+/* The page of instruction n of the path, from the head's. */
+static int32_t
+insn_page(const struct trace *tr, unsigned n)
+{
+	return (tr->tr_insn[n].ti_off & ~(int32_t)PAGE_MASK);
+}
+
 /* On in the first tier with instruction n of the path. */
 static void
 leave_at(struct tr *x, unsigned n)
 {
 	const struct trace_insn *ti = &x->x_trace->tr_insn[n];
 	const struct tblock *t = ti->ti_tier1;
+	int32_t page = insn_page(x->x_trace, n);
 
 	/* the first tier counts a block when it is entered */
 	count(x, n + t->t_count - ti->ti_k);
+	if (page != 0 && x->x_t->t_va == NO_VA) {
+		e_code_va(x, H_T1, page);
+		e_gs(x, 0x89, 8, H_T1, C_PAGEVA);
+	}
 	if (t->t_frames >> ti->ti_k & 1)
 		e_frame_none(x);
 	e_patch(x, e_jump(x, E_JMP), CODE_RW(x->x_jit, t->t_code +
@@ -274,6 +323,37 @@ exit_at(struct tr *x, uint8_t *from, unsigned n)
 	tc->tc_arg[0] = n;
 	tc->tc_arg[1] = 0;
 	return (tc);
+}
+
+static bool
+page_used(const struct trace *tr, int32_t page)
+{
+	unsigned n;
+
+	for (n = 0; n < tr->tr_ninsns; n++)
+		if (insn_page(tr, n) == page)
+			return (true);
+	return (false);
+}
+
+/* The pages of the path are those that it was recorded in. */
+static void
+emit_pages(struct tr *x)
+{
+	const struct trace *tr = x->x_trace;
+	const struct trace_page *tp;
+	uint8_t *same;
+
+	for (tp = tr->tr_page; tp < tr->tr_page + tr->tr_npages; tp++) {
+		if (!page_used(tr, tp->tp_off))
+			continue;
+		e_code_va(x, H_T1, tp->tp_off);
+		e_gs(x, 0x8b, 8, H_T0, JT_CODES + tp->tp_slot * 8);
+		e_rm(x, 0x8d, 8, H_T0, H_T0, H_T1, 0, 0);
+		same = e_jump8(x, E_JRCXZ);
+		exit_at(x, e_jump(x, E_JMP), 0);
+		e_patch8(x, same);
+	}
 }
 
 /* --- guards ----------------------------------------------------------------------------------- */
@@ -622,16 +702,16 @@ emit_call(struct tr *x, const struct insn *i)
 	e_stack_move(x, -(int32_t)size);
 }
 
-/* The path goes on at page offset next: does the stack say so too? */
+/* The path goes on at next (from the head's page): does the stack say so? */
 static void
-emit_ret(struct tr *x, const struct insn *i, unsigned n, unsigned next)
+emit_ret(struct tr *x, const struct insn *i, unsigned n, int32_t next)
 {
 	unsigned size = x->x_64 ? 8 : 4;
 	uint8_t *same;
 
 	e_stack(x, 0, size, ENGINE_READ);
 	e_rm(x, 0x8b, size, H_T1, H_T0, H_T1, 0, 0);
-	e_code_va(x, H_T0, (int32_t)next);
+	e_code_va(x, H_T0, next);
 	e_rr(x, 0xf7, 8, 2, H_T0);			/* not t0 */
 	e_rm(x, 0x8d, 8, H_T0, H_T0, H_T1, 0, 1);
 	same = e_jump8(x, E_JRCXZ);
@@ -673,7 +753,7 @@ emit_insn(struct tr *x, unsigned n)
 	x->x_i = i;
 	x->x_k = 0;
 	x->x_live[0] = tr->tr_live[n];
-	x->x_off = ti->ti_off;
+	x->x_off = (unsigned)ti->ti_off;
 	tr->tr_now = n;
 	/* how a path that does not close goes on is the first tier's affair */
 	if (n + 1 == tr->tr_ninsns && !tr->tr_loop && !tr->tr_cut)
@@ -840,8 +920,9 @@ trace_emit(struct cpu *c, struct tr *x)
 	x->x_k = 0;
 	x->x_live[0] = tr->tr_live[0];
 	x->x_i = tr->tr_insn[0].ti_insn;
-	x->x_off = tr->tr_insn[0].ti_off;
+	x->x_off = (unsigned)tr->tr_insn[0].ti_off;
 	tr_entries(x);
+	emit_pages(x);
 	emit_ahead(x);
 	loop = x->x_p;
 	n = emit_path(x);
@@ -870,6 +951,7 @@ trace_install(struct cpu *c, struct tblock *t)
 	for (n = 0; n <= tr->tr_ninsns; n++) {
 		t->t_map[n].tp_tier1 = tr->tr_insn[n].ti_tier1;
 		t->t_map[n].tp_k = tr->tr_insn[n].ti_k;
+		t->t_map[n].tp_page = insn_page(tr, n);
 	}
 	for (n = 0; n < tr->tr_nblocks; n++) {
 		tm = arena_take(j, sizeof(*tm));
@@ -957,6 +1039,10 @@ trace_tier1(struct cpu *c, struct tblock *t, unsigned *k)
 	/* what of the trace is done has not been counted yet */
 	if (c->c_jit->j_opt.jo_count)
 		c->c_insn_count += *k + tp->tp_tier1->t_count - tp->tp_k;
+	if (t->t_va == NO_VA)
+		c->c_pageva += (uint64_t)(int64_t)tp->tp_page;
+	if ((t->t_mode & JM_64) == 0)
+		c->c_pageva = (uint32_t)c->c_pageva;
 	*k = tp->tp_k;
 	return (tp->tp_tier1);
 }

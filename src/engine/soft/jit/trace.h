@@ -24,8 +24,12 @@
  * where it has to be at every instruction boundary. So a trace needs no links
  * and no rules of its own for what is rare.
  *
- * A trace lies in one page of code. It dies with any of the translations it
- * was made from.
+ * PAGES. A path may lead over a few pages of code. That they are mapped as they
+ * were when it was recorded is asked at the trace's start, by the slots of the
+ * pages (jit.h: GUARDED LINKS): while it runs nothing can change that. In the
+ * trace c_pageva stays that of the head's page, and exits say what it is.
+ *
+ * It dies with any of the translations it was made from.
  *
  * VCPU thread, but for the sampler (sample.c).
  */
@@ -41,12 +45,14 @@
 #define TRACE_ACCESSES	192
 #define TRACE_BLOCKS	64
 #define TRACE_UNROLL	4	/* times that a short loop is repeated */
+#define TRACE_PAGES	8	/* of code, besides the head's */
+#define TRACE_REACH	(1 << 30)	/* bytes that they may be away from it */
 
 /* An instruction of the path. */
 struct trace_insn {
 	const struct insn *ti_insn;
 	struct tblock	*ti_tier1;	/* its translation, and which it is there */
-	uint16_t	 ti_off;	/* page offset */
+	int32_t		 ti_off;	/* from the head's page */
 	uint8_t		 ti_k;
 	bool		 ti_taken;	/* a branch: the path takes it */
 	bool		 ti_last;	/* of its block */
@@ -92,6 +98,12 @@ struct trace_group {
 struct trace {
 	struct tblock	*tr_head;
 	uint64_t	 tr_linear;	/* of the head */
+	struct trace_page {
+		int32_t	 tp_off;	/* from the head's page */
+		uint64_t tp_gpa;
+		unsigned tp_slot;	/* jc_slot() */
+	}		 tr_page[TRACE_PAGES];
+	unsigned	 tr_npages;
 	unsigned	 tr_ninsns, tr_nblocks;
 	bool		 tr_loop;	/* ends where it begins */
 	bool		 tr_cut;	/* tr_ninsns are all that can be held */
@@ -117,6 +129,7 @@ struct trace {
 struct trace_place {
 	struct tblock	*tp_tier1;
 	uint8_t		 tp_k;
+	int32_t		 tp_page;	/* its page, from the head's */
 };
 
 /* A block that is part of a trace: killed with it. */
