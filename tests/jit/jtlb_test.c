@@ -633,6 +633,86 @@ test_again(void **state)
 	assert_null(jc_again(c, user));
 }
 
+/* What the slot of code page n says, of user or supervisor code. */
+static uint64_t
+found(unsigned n)
+{
+	uint64_t value;
+
+	memcpy(&value, (const char *)c + JT_CODES + n * 8, 8);
+	return (-value);
+}
+
+/* Slots of code pages say where a fetch finds them, as long as it does. */
+static void
+test_code_slots(void **state)
+{
+	unsigned user, super, other, n;
+	uint64_t empty = found(0);
+
+	(void)state;
+	assert_int_not_equal(empty & PAGE_MASK, 0);
+	assert_int_equal(jc_slot(c, DATA + 0x123, true, false), 0);
+	user = jc_slot(c, DATA + 0x123, true, true);
+	super = jc_slot(c, DATA, false, true);
+	other = jc_slot(c, DATA + 0x1000, true, true);
+	assert_true(user != 0 && super != 0 && other != 0);
+	assert_true(user != super && user != other && super != other);
+	assert_int_equal(jc_slot(c, DATA + 0xfff, true, false), user);
+	assert_int_equal(found(user), empty);
+
+	/* only who fetches in that way */
+	c->c_jmode = JM_64 | JM_CPL3;
+	jc_found(c, LINEAR + 0x123, DATA + 0x123, false);
+	assert_int_equal(found(user), LINEAR);
+	assert_int_equal(found(super), empty);
+	c->c_jmode = JM_64 | JM_CPL0;
+	jc_found(c, KERNEL + 0x5123, DATA, true);
+	assert_int_equal(found(user), LINEAR);
+	assert_int_equal(found(super), KERNEL + 0x5000);
+	c->c_jmode = JM_64 | JM_CPL3;
+	jc_found(c, LINEAR + 0x1000, DATA + 0x1000, false);
+	/* nobody's */
+	jc_found(c, LINEAR + 0x2000, DATA + 0x2000, false);
+
+	mmu_flush_page(c, LINEAR + 0x2000);
+	assert_int_equal(found(user), LINEAR);
+	mmu_flush_page(c, LINEAR + 0x1fff);
+	assert_int_equal(found(user), LINEAR);
+	assert_int_equal(found(other), empty);
+	mmu_flush_page(c, LINEAR + 0xfff);
+	assert_int_equal(found(user), empty);
+	assert_int_equal(found(super), KERNEL + 0x5000);
+	/* at another address as well */
+	jc_found(c, LINEAR, DATA, false);
+	jc_found(c, LINEAR + 0x7000, DATA, false);
+	assert_int_equal(found(user), LINEAR + 0x7000);
+	mmu_flush_page(c, LINEAR);
+	assert_int_equal(found(user), LINEAR + 0x7000);
+	mmu_flush_context(c);
+	assert_int_equal(found(user), empty);
+	assert_int_equal(found(super), KERNEL + 0x5000);
+	jc_found(c, LINEAR, DATA, false);
+	mmu_flush_all(c);
+	assert_int_equal(found(user), empty);
+	assert_int_equal(found(super), empty);
+	/* what was found by a global mapping stays so */
+	jc_found(c, LINEAR, DATA, true);
+	jc_found(c, LINEAR, DATA, false);
+	mmu_flush_context(c);
+	assert_int_equal(found(user), LINEAR);
+
+	/* there are so many */
+	for (n = 0; n < JT_CODE_COUNT - 4; n++)
+		assert_int_not_equal(jc_slot(c, DATA + (n + 2) * 0x1000ul,
+		    true, true), 0);
+	assert_int_equal(jc_slot(c, 0, true, true), 0);
+	assert_int_equal(jc_slot(c, DATA, true, true), user);
+	jc_slots_clear(c);
+	assert_int_equal(jc_slot(c, DATA, true, false), 0);
+	assert_int_equal(found(user), empty);
+}
+
 /* --- the two walks ------------------------------------------------------- */
 
 static uint64_t
@@ -757,6 +837,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_slots, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_jumps, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_again, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_code_slots, setup,
+		    teardown),
 		cmocka_unit_test_setup_teardown(test_walk, setup, teardown),
 	};
 

@@ -2,7 +2,8 @@
  * Random programs, by the interpreter and by the translator (side.h): loops,
  * calls, returns to where nobody called from, indirect jumps, faults that go
  * on elsewhere, code that changes itself, single steps, system calls, pages
- * that change under the program, and interrupts at any time.
+ * that change under the program, the same code at two addresses, and
+ * interrupts at any time.
  *
  *	programs_test [--seed N] [--count N] [--options WORDS]
  *	    [--show]
@@ -58,7 +59,8 @@ static struct {
 #define WITH_STEPS	0x10	/* TF */
 #define WITH_SYSCALLS	0x20
 #define WITH_FORGED	0x40	/* return addresses */
-#define WITH_ALL	0x7f
+#define WITH_ALIAS	0x80	/* jumps and calls to there */
+#define WITH_ALL	0xff
 
 struct program {
 	struct rng	p_rng;
@@ -68,7 +70,7 @@ struct program {
 	uint32_t	p_at;		/* next byte */
 	uint32_t	p_label[LABELS];
 	unsigned	p_nlabels;
-	struct { uint32_t at; unsigned label; } p_fixup[FIXUPS_MAX];
+	struct { uint32_t at, by; unsigned label; } p_fixup[FIXUPS_MAX];
 	unsigned	p_nfixups;
 	/* fields that may be written: where, bytes, kind */
 	struct { uint32_t at; uint8_t size, kind; } p_site[SITES_MAX];
@@ -144,6 +146,14 @@ put_label(struct program *p, unsigned label)
 	p->p_fixup[p->p_nfixups].at = p->p_at;
 	p->p_fixup[p->p_nfixups++].label = label;
 	put32(p, 0);
+}
+
+/* The same, but where the label is in ALIAS. */
+static void
+put_alias(struct program *p, unsigned label)
+{
+	p->p_fixup[p->p_nfixups].by = ALIAS - CODE;
+	put_label(p, label);
 }
 
 static unsigned
@@ -223,6 +233,16 @@ put_poll(struct program *p)
 	PUT(p, 0xeb, 3, 0xe6, PORT_DONE, 0xf4);		/* jmp over out */
 }
 
+/* Memory knows for ever which of its two frames the last page was in. */
+static void
+put_mark(struct program *p)
+{
+	PUT(p, 0x81, 0x04, 0x25);		/* add [save_flags], imm */
+	put32(p, SAVE_FLAGS);
+	site(p, p->p_at, 4, SITE_IMM);
+	put32(p, (uint32_t)rng_next(&p->p_rng));
+}
+
 /* A write to the code: the address is filled in when all sites are known. */
 static void
 put_write(struct program *p)
@@ -241,7 +261,7 @@ put_something(struct program *p)
 	struct item it;
 	unsigned n, a;
 
-	switch (rng_below(r, 24)) {
+	switch (rng_below(r, 25)) {
 	case 0: case 1: case 2: case 3:
 		put_alu(p);
 		break;
@@ -338,6 +358,12 @@ put_something(struct program *p)
 		PUT(p, 0xe8);
 		put_label(p, LABELS - 1 - rng_below(r, LABELS / 6));
 		break;
+	case 20:
+		if ((p->p_with & WITH_ALIAS) == 0)
+			break;
+		PUT(p, rng_below(r, 2) ? 0xe8 : 0xe9);
+		put_alias(p, any_label(p));
+		break;
 	default:
 		if ((p->p_with & WITH_ITEMS) == 0)
 			break;
@@ -414,6 +440,8 @@ make_program(struct program *p, uint64_t seed, unsigned with)
 			p->p_at = target;
 		p->p_label[n] = p->p_at;
 		put_poll(p);
+		if (p->p_at >= CODE_BYTES - 0x1000)
+			put_mark(p);
 		count = 1 + rng_below(&p->p_rng, 10);
 		for (k = 0; k < count && p->p_at + 2 * ITEM_MAX <
 		    (n + 1) * (CODE_BYTES / LABELS) + 100; k++)
@@ -426,7 +454,7 @@ make_program(struct program *p, uint64_t seed, unsigned with)
 	PUT(p, 0xe9);
 	put_label(p, 0);
 	for (n = 0; n < p->p_nfixups; n++) {
-		rel = p->p_label[p->p_fixup[n].label] -
+		rel = p->p_label[p->p_fixup[n].label] + p->p_fixup[n].by -
 		    (p->p_fixup[n].at + 4);
 		memcpy(p->p_code + p->p_fixup[n].at, &rel, 4);
 	}
@@ -545,13 +573,18 @@ run_program(struct side *sd, const struct program *p, bool interrupted,
 		k->k_labels[n] = v;
 		memcpy(sd->sd_ram + DATA_GPA + 0x3200 + n * 8, &v, 8);
 	}
-	if (p->p_kernel)
-		for (n = 0; n < CODE_PAGES; n++) {
-			pte = side_pte(sd, CODE + n * 0x1000);
-			memcpy(&v, sd->sd_ram + pte, 8);
-			v = (v & ~PTE_U) | PTE_G;
-			memcpy(sd->sd_ram + pte, &v, 8);
-		}
+	for (n = 0; n < CODE_PAGES; n++) {
+		pte = side_pte(sd, ALIAS + n * 0x1000);
+		memcpy(&v, sd->sd_ram + pte, 8);
+		v &= ~(PTE_NX | (p->p_kernel ? PTE_U : 0));
+		memcpy(sd->sd_ram + pte, &v, 8);
+		if (!p->p_kernel)
+			continue;
+		pte = side_pte(sd, CODE + n * 0x1000);
+		memcpy(&v, sd->sd_ram + pte, 8);
+		v = (v & ~PTE_U) | PTE_G;
+		memcpy(sd->sd_ram + pte, &v, 8);
+	}
 	k->k_remap[0].page = CODE + CODE_BYTES - 0x1000;
 	k->k_remap[1].page = WINDOW + 0x1000;
 	for (n = 0; n < 2; n++) {
