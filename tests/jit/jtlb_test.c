@@ -369,7 +369,7 @@ test_code(void **state)
 	leaf(1, DATA | ALL);	/* an alias */
 	assert_filled(LINEAR + PAGE_SIZE, RW, DATA);
 	assert_filled(LINEAR + 2 * PAGE_SIZE, RW, DATA + 2 * PAGE_SIZE);
-	mmu_code_page(c, DATA + 100);
+	mmu_watch_page(c, DATA + 100, PAGE_CODE);
 	assert_null(seen(MMU_USER, LINEAR, 8, W));
 	assert_null(seen(MMU_USER, LINEAR + PAGE_SIZE, 8, W));
 	assert_non_null(seen(MMU_USER, LINEAR, 8, R));
@@ -394,7 +394,7 @@ test_tables_are_code(void **state)
 {
 	(void)state;
 	/* A cannot be set behind the blocks' back */
-	mmu_code_page(c, PT);
+	mmu_watch_page(c, PT, PAGE_CODE);
 	assert_null(fill(LINEAR, 8, R));
 	assert_int_equal(leaf_of(0), DATA | ALL);
 	leaf(0, DATA | ALL | PTE_A);
@@ -491,7 +491,7 @@ lose_write(void)
 {
 	leaf(0, DATA | ALL | PTE_D);
 	assert_filled(LINEAR, RW, DATA);
-	mmu_code_page(c, DATA);
+	mmu_watch_page(c, DATA, PAGE_CODE);
 }
 
 static void
