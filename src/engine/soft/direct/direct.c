@@ -34,6 +34,7 @@
 #define STOPS		64
 #define WINDOW_NS	10000000
 #define CALIBRATE	16	/* stops */
+#define SWITCH_MAX_NS	20000	/* more is others' load, not the host's price */
 #define GAIN		4
 #define PENALTY_NS	10000000
 #define PENALTY_MAX_NS	1280000000
@@ -196,12 +197,13 @@ space_current(const struct cpu *c)
 	return (NULL);
 }
 
-/* How long a stop takes at least: that of a call that does nothing. */
+/* How long a stop takes at least: that of a call that does nothing. Never too
+ * much, on a host that is busy: that would look as if nothing was run. */
 static void
 calibrate(struct direct *d, struct space *s)
 {
 	const struct process_call nothing = { SYS_munmap, { 0, PAGE_SIZE } };
-	uint64_t from, took, least = UINT64_MAX;
+	uint64_t from, took, least = SWITCH_MAX_NS;
 	unsigned n;
 
 	for (n = 0; n < CALIBRATE; n++) {
@@ -211,7 +213,9 @@ calibrate(struct direct *d, struct space *s)
 		took = now() - from;
 		least = took < least ? took : least;
 	}
-	d->d_switch = least + least / 2;
+	least += least / 2;
+	if (d->d_switch == 0 || least < d->d_switch)
+		d->d_switch = least;
 }
 
 /* That of the tables in CR3, in place of the one not used for longest. */
