@@ -40,7 +40,7 @@ SLIRP	:= -lslirp
 
 # Which folders make what; a folder includes only from those before it.
 CORE	:= src/base src/engine/soft src/engine/soft/jit \
-    src/engine/soft/direct src/vmm
+    src/engine/soft/direct src/engine/kvm src/vmm
 HOST	:= src/storage src/network src/machine
 srcs	= $(foreach d,$(1),$(wildcard $(d)/*.c $(d)/*.S))
 objs	= $(patsubst %,$(B)/obj/%.o,$(call srcs,$(1)))

@@ -89,7 +89,8 @@ struct vmm_exit {
 	struct vm_exit	vx_exit;
 	/* VEE_FAULT_MMIO. A read is answered by vx_mmio_data with vrp_continue
 	 * set in the next RUN; RIP is on the instruction until then. For
-	 * VEE_FAULT_PROTECT, vx_mmio_gpa alone is set. */
+	 * VEE_FAULT_PROTECT, vx_mmio_gpa alone is set, to ~0 if the host cannot
+	 * tell (KVM before Linux 6.8). */
 	uint64_t	vx_mmio_gpa;
 	uint64_t	vx_mmio_data;
 	uint8_t		vx_mmio_size;	/* 1, 2, 4, 8 */

@@ -82,7 +82,8 @@ enum engine_exit {
 	ENGINE_EXIT_KICK,	/* see invariant 2 */
 	ENGINE_EXIT_WINDOW,	/* er_window was set and er_ready became true */
 	ENGINE_EXIT_IO,		/* er_io; RIP past the instruction (or element) */
-	ENGINE_EXIT_MMIO,	/* er_mmio; RIP on the instruction */
+	ENGINE_EXIT_MMIO,	/* er_mmio; RIP on the instruction, or after a
+				   write past it: the engine's choice */
 	ENGINE_EXIT_HLT,	/* RIP past it; IF tells how it can be woken */
 	ENGINE_EXIT_SHUTDOWN,	/* triple fault */
 	ENGINE_EXIT_PROTECT,	/* er_protect; RIP on the instruction */
@@ -117,7 +118,7 @@ struct engine_run {
 			bool	 write;
 		} er_mmio;
 		struct {
-			uint64_t gpa;
+			uint64_t gpa;	/* ~0: the engine cannot tell */
 			enum engine_access access;
 		} er_protect;
 		int	 er_errno;
@@ -142,6 +143,9 @@ struct engine_ops {
 
 	/* 0 if the engine works on this host; else why not, in one line. */
 	int	(*eo_probe)(char *why, size_t whylen);
+	/* What there is to say about it here, as lines of "name: value"; ends
+	 * in NUL, cut to len (at least 1). NULL: nothing. */
+	void	(*eo_describe)(char *, size_t len);
 	/* Does the engine know these ev_options? EINVAL, and why not. NULL: it
 	 * takes any. */
 	int	(*eo_options)(const char *, char *why, size_t whylen);
@@ -212,5 +216,6 @@ struct engine_ops {
 #define ENGINE_XSTATE_SIZE	832	/* legacy 512, header 64, AVX 256 */
 
 extern const struct engine_ops engine_soft;
+extern const struct engine_ops engine_kvm;
 
 #endif

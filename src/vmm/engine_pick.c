@@ -32,7 +32,10 @@ engine_pick(const char *spec, const struct engine_row **row,
 		*row = r;
 		if (r->er_ops->eo_options == NULL)
 			return (0);
-		return (r->er_ops->eo_options(*options, why, whylen));
+		error = r->er_ops->eo_options(*options, why, whylen);
+		if (error == 0 || !any)
+			return (error);
+		/* "auto" is the first that knows its options */
 	}
 	return (error);
 }

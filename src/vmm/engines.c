@@ -5,6 +5,7 @@
 #include "vmm/monitor.h"
 
 const struct engine_row engine_table[] = {
+	{ &engine_kvm, 1 },
 	{ &engine_soft, 1 },
 	{ NULL, 0 }
 };
