@@ -115,8 +115,8 @@
 #define JT_CLASSES	3
 #define JC_KEY		(JIT_TABLES + 9 * JT_SIZE)
 #define JC_HOST		(JC_KEY + JT_SIZE)
-/* Slots of traces: pairs of quads, as NEGR or NEGW and host minus linear; 0 and
- * 0 are empty (like index 1 of the tables: see jit.h, THE TLB). */
+/* Slots of traces: pairs of quads, as NEGR or NEGW and host minus linear; 2^63
+ * and 0 are empty (trace_slots_flush()). */
 #define JT_SLOTS	(JC_HOST + JT_SIZE)
 #define JT_SLOT_COUNT	4096
 /* What is filled in all of these: struct jtlb (jtlb.c). */

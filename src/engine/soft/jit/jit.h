@@ -43,8 +43,8 @@
  * Across pages the same, if it is supervisor code and the target's page global;
  * else it is patched to a probe of the jump cache, as is a branch to an
  * instruction that straddles pages. A translation that dies (its bytes were
- * written) has its incoming links patched back to their exit stubs; its own
- * stay, as returns may still come to it.
+ * written) has its incoming links and its own patched back to their exit stubs;
+ * its code stays, as returns may still come to it.
  *
  * GUARDED LINKS. User code is linked across pages as well, behind a guard: is
  * the page of the target mapped, here and now, to the page that the target's
@@ -60,7 +60,8 @@
  * JC_HOST indexed by the low 16 bits of the linear address:
  *	JC_KEY[i] = -(linear + jmode)	JC_HOST[i] = host address of t_indirect
  * A hit is key + T1 + jmode == 0, computed without flags. jmode is less than
- * 65536, so no other address of the same index can match.
+ * JM_MAX, so no other address of the same index can match; nor can any match
+ * an empty key, 0 or what jtlb.c has in its place where 0 could be matched.
  *
  * RETURN STACKS. A call pushes ~(guest return address) and calls its target on
  * the host stack; a return that finds its address there is a host RET, so that
@@ -255,7 +256,7 @@ struct jit {
 	} j_stats;
 };
 
-/* --- what the rest of the engine calls (jit.c) ---------------------------------- */
+/* --- what the rest of the engine calls (jit.c, if nothing else is said) --------- */
 
 /* The options of eo_vm_new's ev_options (NULL: none); EINVAL for an unknown
  * word, which *bad then points to (options.c). */
@@ -275,7 +276,7 @@ void	jit_run(struct cpu *);
  * helpers; memory is kept until jit_flush(). */
 void	jit_kill(struct cpu *, struct block *b);
 /* All translations go. May be called from inside a helper: translated code is
- * left after it, never returned to. */
+ * left after it, never returned to (code.c). */
 void	jit_flush(struct cpu *);
 /* The parts of jit_new() and jit_free() in code.c: the code cache with its
  * thunks, the arena, the return stacks. */
@@ -295,10 +296,10 @@ jit_alone(const struct cpu *c, const struct insn *i)
 	return (c->c_jit != NULL && c->c_jit->j_lockstep != NULL &&
 	    lockstep_alone(i));
 }
-/* Is this host address in translated code? Safe in a signal handler. */
+/* Is this host address in translated code? Safe in a signal handler (find.c). */
 bool	jit_contains(const struct cpu *, uintptr_t rip);
 
-/* The return stacks are emptied. Also from inside helpers. */
+/* The return stacks (code.c) are emptied. Also from inside helpers. */
 void	jit_returns_reset(struct cpu *);
 /* The interpreter has executed a return to c_rip, in the mode of c_rstack: its
  * frame goes. */
@@ -383,25 +384,27 @@ struct tblock *jit_translate(struct cpu *, struct block *b, uint64_t linear);
  */
 struct tblock *jit_alloc(struct cpu *, struct block *b, uint64_t linear,
 	    unsigned count, uint32_t code);
-/* t is complete, t_size and t_cold_size included: takes its place. */
+/* t is complete, t_size and t_cold_size included: takes its place (code.c). */
 void	jit_publish(struct cpu *, struct tblock *t);
-/* perf's map, if it can be made. */
+/* perf's map, if it can be made (code.c). */
 void	jit_perf_open(struct jit *);
-/* The live translation of b for the current mode and linear, or NULL. */
+/* The live translation of b for the current mode and linear, or NULL
+ * (find.c). */
 struct tblock *jit_lookup(struct cpu *, struct block *b, uint64_t linear);
 /* The same, but not a trace. */
 struct tblock *jit_lookup_first(struct cpu *, struct block *b,
 	    uint64_t linear);
-/* The translation that contains a host address and which of its instructions
- * it belongs to (cold stubs too); NULL: none (code.c). */
+/* The translation that contains a host address, cold stubs included, or NULL;
+ * and, if it is asked for, the instruction that one in hot code belongs to
+ * (find.c). */
 struct tblock *jit_find(struct cpu *, uintptr_t rip, unsigned *insn);
 /*
  * A branch to linear missed in the jump cache; back is the return address of
  * its call of MISS. The host address where it goes on: the target, or the
- * branch once more. NULL: left_miss() is asked.
+ * branch once more. NULL: left_miss() is asked. Light (find.c).
  */
 uint8_t	*jit_jump(struct cpu *, uint64_t linear, uintptr_t back);
-/* Linear address of instruction k of t, as c_rip wants it. */
+/* Linear address of instruction k of t, as c_rip wants it (translate.c). */
 uint64_t jit_rip(const struct cpu *, const struct tblock *, unsigned k);
 
 /* link.c: where l leads in l_from at work; patches l to go to t, if it may, or

@@ -2,9 +2,12 @@
  * Which accesses of a trace share a guard (trace.h).
  *
  * 1. A first, dry pass over the path records every access as the rules make
- *    it, with its base and index as values: a symbol (what the register held
- *    at some point of the path) and what was added to it since.
- * 2. Accesses of equal symbols are grouped while the range they span is small.
+ *    it, with its address as a sum (struct trace_value), which it is as long as
+ *    what was done to its registers was adding, subtracting, moving, shifting
+ *    left and LEA; whatever else is written to a register is a new symbol, as
+ *    is a sum of too many terms.
+ * 2. Accesses whose sums differ in the constant alone are grouped while the
+ *    range they span is small.
  * 3. What an instruction writes is known for the forms listed here; any other
  *    is taken to write all registers.
  */

@@ -393,10 +393,10 @@ held_load(struct tr *x, unsigned n, unsigned g)
 	x->x_trace->tr_held[n] = (uint16_t)(g + 1);
 }
 
-/* arg[0]: path index | group << 16 | held << 32 (two times 16 bits);
- * arg[1]: flags are saved | (group is ahead) << 1. */
 static void ahead_address(struct tr *, const struct trace_group *);
 
+/* arg[0]: path index | group << 16 | held << 32 (two times 16 bits); arg[1]:
+ * flags are saved. */
 static void
 cold_guard(struct tr *x, struct tr_cold *tc)
 {

@@ -8,15 +8,16 @@
  * saves: branches, flags that must be kept (liveness looks along the path),
  * and most of all checks:
  *
- * GUARDS. Accesses of the path whose addresses differ by constants known from
- * the path (the same base register and what was added to it in between) form
- * a group. A group has one guard, at its first access, for the whole range of
- * bytes, and a slot: {minus the linear address of a page, host minus linear
- * address of it}. The guard compares with the slot's page; each access then
- * needs no more than the slot's second word. A slot is filled from the TLB of
- * translated code when its guard fails and emptied when that TLB
- * loses anything. In a loop whose group does not move the guard stands before
- * the loop; loops are unrolled, so that groups that move share a guard as well.
+ * GUARDS. Accesses of the path whose addresses differ by constants form a
+ * group. An address is known as a sum: of what registers held at some point of
+ * the path, each times a constant, and of a constant (struct trace_value).
+ * A group has one guard, at its first access, for the whole range of bytes, and
+ * a slot: {minus the linear address of a page, host minus linear address of
+ * it}. The guard compares with the slot's page; each access then needs no more
+ * than the slot's second word. A slot is filled from the TLB of translated code
+ * when its guard fails and emptied when that TLB loses anything. In a loop
+ * whose group does not move the guard stands before the loop; loops are
+ * unrolled, so that groups that move share a guard as well.
  *
  * SIDE EXITS. A trace calls no helper. Wherever it cannot go on (a
  * guard that fails for good, a branch that goes another way, its end) it jumps
