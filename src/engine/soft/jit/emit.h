@@ -103,6 +103,12 @@ e_byte(struct tr *x, unsigned b)
 }
 void	e_word(struct tr *, unsigned);
 void	e_bytes(struct tr *, const uint8_t *, unsigned n);
+/* Those of a host instruction that has no better way to be made. */
+#define E_CODE(x, ...)							\
+	do {								\
+		static const uint8_t code_bytes[] = { __VA_ARGS__ };	\
+		e_bytes((x), code_bytes, sizeof(code_bytes));		\
+	} while (0)
 void	e_long(struct tr *, uint32_t);
 void	e_quad(struct tr *, uint64_t);
 

@@ -20,13 +20,6 @@
 #include "engine/soft/jit/emit.h"
 #include "engine/soft/jit/trace.h"
 
-/* Bytes of a host instruction that has no better way to be made. */
-#define CODE(x, ...)							\
-	do {								\
-		static const uint8_t code_bytes[] = { __VA_ARGS__ };	\
-		e_bytes((x), code_bytes, sizeof(code_bytes));		\
-	} while (0)
-
 #define LEA	0x8d
 #define LOAD	0x8b
 #define STORE	0x89
@@ -184,12 +177,12 @@ table_index(struct tr *x)
 {
 	if (x->x_jit->j_bmi2)
 		/* rorx $12,r11,rcx */
-		CODE(x, 0xc4, 0xc3, 0xfb, 0xf0, 0xcb, 12);
+		E_CODE(x, 0xc4, 0xc3, 0xfb, 0xf0, 0xcb, 12);
 	else {
 		e_mov(x, H_T0, H_T1);
-		CODE(x, 0x48, 0xc1, 0xe9, 12);		/* shr $12,rcx */
+		E_CODE(x, 0x48, 0xc1, 0xe9, 12);		/* shr $12,rcx */
 	}
-	CODE(x, 0x0f, 0xb7, 0xc9);			/* movzx cx,ecx */
+	E_CODE(x, 0x0f, 0xb7, 0xc9);			/* movzx cx,ecx */
 }
 
 /* Flags into AX, RAX into c_tmp, and back. */
@@ -197,13 +190,13 @@ void
 e_flags_save(struct tr *x)
 {
 	e_gs(x, STORE, 8, H_RAX, C_TMP);
-	CODE(x, 0x9f, 0x0f, 0x90, 0xc0);		/* lahf; seto al */
+	E_CODE(x, 0x9f, 0x0f, 0x90, 0xc0);		/* lahf; seto al */
 }
 
 void
 e_flags_restore(struct tr *x)
 {
-	CODE(x, 0x04, 0x7f, 0x9e);			/* add $0x7f,al; sahf */
+	E_CODE(x, 0x04, 0x7f, 0x9e);			/* add $0x7f,al; sahf */
 	e_gs(x, LOAD, 8, H_RAX, C_TMP);
 }
 
@@ -247,7 +240,7 @@ check_neutral(struct tr *x, unsigned size, int access)
 	e_gs_index(x, LOAD, 8, H_T0, H_T0, table(x, access));
 	e_rm(x, LEA, 8, H_T0, H_T0, H_T1, 0, (int32_t)size - 1);
 	/* pext gs:[C_MASKS],rcx,rcx */
-	CODE(x, 0x65, 0xc4, 0xe2, 0xf2, 0xf5, 0x0c, 0x25);
+	E_CODE(x, 0x65, 0xc4, 0xe2, 0xf2, 0xf5, 0x0c, 0x25);
 	e_long(x, C_MASKS);
 	hit = e_jump8(x, E_JRCXZ);
 	miss = e_jump(x, E_JMP);
@@ -255,7 +248,7 @@ check_neutral(struct tr *x, unsigned size, int access)
 	table_index(x);
 	e_gs_index(x, LOAD, 8, H_T0, H_T0, JT_HOST(x->x_mode & JM_CLASS));
 	/* pext gs:[C_MASKS + 8],r11,r11 */
-	CODE(x, 0x65, 0xc4, 0x62, 0xa2, 0xf5, 0x1c, 0x25);
+	E_CODE(x, 0x65, 0xc4, 0x62, 0xa2, 0xf5, 0x1c, 0x25);
 	e_long(x, C_MASKS + 8);
 	return (miss);
 }

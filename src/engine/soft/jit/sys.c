@@ -27,24 +27,18 @@
 #define LEA		0x8d
 #define FL_IF_BIT	9
 
-#define CODE(x, ...)							\
-	do {								\
-		static const uint8_t code_bytes[] = { __VA_ARGS__ };	\
-		e_bytes((x), code_bytes, sizeof(code_bytes));		\
-	} while (0)
-
 /* --- in place ------------------------------------------------------------ */
 
 /* Bit n of ecx is cleared; r11 goes. No flags, with BMI2. */
 static void
 clear_bit(struct tr *x, unsigned n)
 {
-	CODE(x, 0xc4, 0xe3, 0x7b, 0xf0, 0xc9);		/* rorx $n+1,ecx,ecx */
+	E_CODE(x, 0xc4, 0xe3, 0x7b, 0xf0, 0xc9);		/* rorx $n+1,ecx,ecx */
 	e_byte(x, n + 1);
 	e_mov_imm(x, H_T1, 1);
-	CODE(x, 0xc4, 0xe2, 0x21, 0xf7, 0xc9);		/* shlx r11d,ecx,ecx */
-	CODE(x, 0xc4, 0xe2, 0x23, 0xf7, 0xc9);		/* shrx r11d,ecx,ecx */
-	CODE(x, 0xc4, 0xe3, 0x7b, 0xf0, 0xc9);		/* rorx $31-n,... */
+	E_CODE(x, 0xc4, 0xe2, 0x21, 0xf7, 0xc9);		/* shlx r11d,ecx,ecx */
+	E_CODE(x, 0xc4, 0xe2, 0x23, 0xf7, 0xc9);		/* shrx r11d,ecx,ecx */
+	E_CODE(x, 0xc4, 0xe3, 0x7b, 0xf0, 0xc9);		/* rorx $31-n,... */
 	e_byte(x, 31 - n);
 }
 
@@ -90,10 +84,10 @@ emit_pushf(struct tr *x, const struct insn *i)
 	e_stack(x, -(int32_t)size, size, ENGINE_WRITE);
 	e_rm(x, LEA, 8, H_T1, H_T0, H_T1, 0, 0);
 	e_gs(x, STORE, 8, H_RAX, C_TMP);
-	CODE(x, 0x9f, 0x0f, 0x90, 0xc0);		/* lahf; seto al */
-	CODE(x, 0x0f, 0xb6, 0xcc);			/* movzx ah,ecx */
-	CODE(x, 0x0f, 0xb6, 0xc0);			/* movzx al,eax */
-	CODE(x, 0xc4, 0xe3, 0x7b, 0xf0, 0xc0, 32 - 11);	/* rorx ..,eax,eax */
+	E_CODE(x, 0x9f, 0x0f, 0x90, 0xc0);		/* lahf; seto al */
+	E_CODE(x, 0x0f, 0xb6, 0xcc);			/* movzx ah,ecx */
+	E_CODE(x, 0x0f, 0xb6, 0xc0);			/* movzx al,eax */
+	E_CODE(x, 0xc4, 0xe3, 0x7b, 0xf0, 0xc0, 32 - 11);	/* rorx ..,eax,eax */
 	/* bit 1 is in both: once too often */
 	e_rm(x, LEA, 4, H_T0, H_T0, H_RAX, 0, -(int32_t)FL_R1);
 	e_gs(x, LOAD, 4, H_RAX, C_RFLAGS);
@@ -131,12 +125,12 @@ emit_rdtsc(struct tr *x, const struct insn *i)
 	(void)i;
 	if ((x->x_mode & JM_TSC) == 0 || !x->x_jit->j_bmi2)
 		return (false);
-	CODE(x, 0x0f, 0x31);
-	CODE(x, 0xc4, 0xe3, 0xfb, 0xf0, 0xd2, 32);	/* rorx ..,rdx,rdx */
+	E_CODE(x, 0x0f, 0x31);
+	E_CODE(x, 0xc4, 0xe3, 0xfb, 0xf0, 0xd2, 32);	/* rorx ..,rdx,rdx */
 	e_rm(x, LEA, 8, H_RAX, H_RAX, H_RDX, 0, 0);
 	e_gs(x, LOAD, 8, H_T0, offsetof(struct cpu, c_tsc_offset));
 	e_rm(x, LEA, 8, H_RAX, H_RAX, H_T0, 0, 0);
-	CODE(x, 0xc4, 0xe3, 0xfb, 0xf0, 0xd0, 32);	/* rorx ..,rax,rdx */
+	E_CODE(x, 0xc4, 0xe3, 0xfb, 0xf0, 0xd0, 32);	/* rorx ..,rax,rdx */
 	e_rr(x, LOAD, 4, H_RDX, H_RDX);
 	e_rr(x, LOAD, 4, H_RAX, H_RAX);
 	return (true);
@@ -147,7 +141,7 @@ emit_rdtscp(struct tr *x, const struct insn *i)
 {
 	if ((x->x_mode & JM_TSC) == 0 || !x->x_jit->j_bmi2)
 		return (false);
-	CODE(x, 0x0f, 0xae, 0xe8);			/* lfence */
+	E_CODE(x, 0x0f, 0xae, 0xe8);			/* lfence */
 	emit_rdtsc(x, i);
 	e_gs(x, LOAD, 4, H_RCX, offsetof(struct cpu, c_tsc_aux));
 	return (true);
