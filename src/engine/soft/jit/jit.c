@@ -31,6 +31,7 @@
 #include "engine/soft/handlers.h"
 #include "engine/soft/jit/fpu.h"
 #include "engine/soft/jit/jit.h"
+#include "engine/soft/jit/tables.h"
 #include "engine/soft/jit/trace.h"
 #include "engine/soft/mmu.h"
 #include "engine/soft/run.h"
@@ -364,17 +365,9 @@ interpret(struct cpu *c, struct tblock *t, unsigned k)
 static const uint8_t *
 cached(struct cpu *c)
 {
-	const char *base = (const char *)c;
-	uint64_t key, host;
-	size_t at = (c->c_rip & 0xffff) * sizeof(key);
-
 	if (c->c_jmode & JM_NONE || c->c_jit->j_opt.jo_nochain)
 		return (NULL);
-	memcpy(&key, base + JC_KEY + at, sizeof(key));
-	if (key + c->c_rip + c->c_jmode != 0)
-		return (jc_again(c, c->c_rip));
-	memcpy(&host, base + JC_HOST + at, sizeof(host));
-	return ((const uint8_t *)(uintptr_t)host);
+	return (jc_look(c, c->c_rip));
 }
 
 /*

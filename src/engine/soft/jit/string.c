@@ -15,6 +15,7 @@
 
 #include "engine/soft/cpu.h"
 #include "engine/soft/jit/emit.h"
+#include "engine/soft/jit/tables.h"
 #include "engine/soft/mmu.h"
 
 /* Up to here bytes are moved by a loop: the host's repeated instruction takes
@@ -37,16 +38,7 @@ struct string {
 static inline uint8_t *
 look(struct cpu *c, uint64_t linear, int access)
 {
-	const char *base = (const char *)c;
-	unsigned class = c->c_mmu->m_class, index = linear >> 12 & 0xffff;
-	uint64_t off;
-
-	off = linear + ((const uint64_t *)(const void *)(base +
-	    (access & ENGINE_WRITE ? JT_NEGW(class) : JT_NEGR(class))))[index];
-	if (off >= PAGE_SIZE)
-		return (NULL);
-	return ((uint8_t *)(uintptr_t)(((const uint64_t *)(const void *)(base +
-	    JT_HOST(class)))[index] + off));
+	return (jtlb_look(c, c->c_mmu->m_class, linear, 1, access));
 }
 
 /* The same, or filled. */

@@ -19,6 +19,7 @@
 
 #include "engine/soft/handlers.h"
 #include "engine/soft/jit/emit.h"
+#include "engine/soft/jit/tables.h"
 #include "engine/soft/mmu.h"
 #include "engine/soft/segment.h"
 
@@ -206,16 +207,14 @@ mode_change(struct cpu *c, unsigned cpl)
 static unsigned
 jump(struct cpu *c)
 {
-	const char *base = (const char *)c;
-	size_t at = (c->c_rip & 0xffff) * 8;
+	const uint8_t *to;
 
 	if (c->c_cpl == 3 && c->c_direct_on)
 		return (SYS_LEAVE);
-	if (*(const uint64_t *)(const void *)(base + JC_KEY + at) + c->c_rip +
-	    c->c_jmode != 0 && jc_again(c, c->c_rip) == NULL)
+	if ((to = jc_look(c, c->c_rip)) == NULL)
 		return (SYS_LEAVE);
 	jit_returns_select(c);
-	c->c_exit[1] = *(const uint64_t *)(const void *)(base + JC_HOST + at);
+	c->c_exit[1] = (uintptr_t)to;
 	return (SYS_GO);
 }
 
@@ -301,22 +300,6 @@ sys_stac(struct cpu *c, uint64_t next)
 /* Guest memory, at any alignment. */
 typedef const uint64_t __attribute__((may_alias, aligned(1))) quad;
 
-/* Reads of size bytes that are known to be nothing but reads; or NULL. */
-static quad *
-look(struct cpu *c, unsigned class, uint64_t linear, unsigned size)
-{
-	const char *base = (const char *)c;
-	unsigned index = linear >> 12 & 0xffff;
-	uint64_t off;
-
-	off = linear + ((const uint64_t *)(const void *)(base +
-	    JT_NEGR(class)))[index];
-	if (off > PAGE_SIZE - size)
-		return (NULL);
-	return ((quad *)(uintptr_t)(((const uint64_t *)(const void *)(base +
-	    JT_HOST(class)))[index] + off));
-}
-
 /* A descriptor of the GDT, read without more; false otherwise. */
 static bool
 descriptor(struct cpu *c, uint64_t sel, struct descriptor *d)
@@ -326,7 +309,7 @@ descriptor(struct cpu *c, uint64_t sel, struct descriptor *d)
 
 	if (sel & SEL_LDT || (sel | 7) > c->c_gdtr.s_limit || (sel & ~3u) == 0)
 		return (false);
-	raw = look(c, mmu_class_sys(c), linear, 8);
+	raw = (quad *)jtlb_look(c, mmu_class_sys(c), linear, 8, ENGINE_READ);
 	if (raw == NULL) {
 		if (mmu_class_sys(c) != c->c_mmu->m_class ||
 		    (raw = (quad *)jit_fill(c, linear,
