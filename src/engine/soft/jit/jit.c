@@ -34,6 +34,7 @@
 #include "engine/soft/jit/tables.h"
 #include "engine/soft/jit/trace.h"
 #include "engine/soft/mmu.h"
+#include "engine/soft/operand.h"
 #include "engine/soft/run.h"
 #include "engine/soft/vm.h"
 
@@ -320,17 +321,13 @@ jit_fault(struct cpu *c, struct hostfault *hf, bool guest_memory)
 static void
 flags_merge(struct cpu *c)
 {
-	uint64_t f = c->c_jflags;
-
-	c->c_rflags = (c->c_rflags & ~(uint64_t)FL_ARITH) |
-	    (f >> 8 & (FL_ARITH & ~FL_OF)) | (f & 1 ? FL_OF : 0);
+	flags_set(c, (uint32_t)c->c_jflags, FL_ARITH);
 }
 
 static void
 flags_split(struct cpu *c)
 {
-	c->c_jflags = (c->c_rflags & 0xff) << 8 |
-	    ((c->c_rflags & FL_OF) != 0);
+	c->c_jflags = flags_to_ax(c);
 	c->c_rflags &= ~(uint64_t)FL_ARITH;
 }
 

@@ -21,6 +21,7 @@
 #include "engine/soft/jit/emit.h"
 #include "engine/soft/jit/tables.h"
 #include "engine/soft/mmu.h"
+#include "engine/soft/operand.h"
 #include "engine/soft/segment.h"
 
 #define LOAD		0x8b
@@ -174,16 +175,15 @@ emit_mov_r_cr(struct tr *x, const struct insn *i)
 static uint64_t
 flags_all(const struct cpu *c)
 {
-	uint64_t f = c->c_jflags;
-
 	return ((c->c_rflags & ~(uint64_t)FL_ARITH) |
-	    (f >> 8 & (FL_ARITH & ~FL_OF)) | (f & 1 ? FL_OF : 0) | FL_R1);
+	    flags_from_ax((uint32_t)c->c_jflags) | FL_R1);
 }
 
 static void
 flags_set_all(struct cpu *c, uint64_t flags)
 {
-	c->c_jflags = (flags & 0xff) << 8 | ((flags & FL_OF) != 0);
+	c->c_rflags = flags;
+	c->c_jflags = flags_to_ax(c);
 	c->c_rflags = (flags & (FL_ALL & ~FL_ARITH)) | FL_R1;
 }
 
