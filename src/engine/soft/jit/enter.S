@@ -21,27 +21,44 @@
 #define RETURN		%gs:(C_EXIT + 8)
 #define HELPER(n)	%gs:(C_HELPER + (n) * 8)
 
-/* What C may change of the guest's registers; flags last. */
+.macro	SPILL	reg, n
+	movq	\reg, GPR(\n)
+.endm
+
+.macro	RELOAD	reg, n
+	movq	GPR(\n), \reg
+.endm
+
+/* The guest's registers that C may change, and those that it keeps. */
+.macro	CALLER	do
+	\do	%rax, 0
+	\do	%r9, 1
+	\do	%rdx, 2
+	\do	%r10, 4
+	\do	%rsi, 6
+	\do	%rdi, 7
+	\do	%r8, 8
+.endm
+
+.macro	CALLEE	do
+	\do	%rbx, 3
+	\do	%rbp, 5
+	\do	%r12, 12
+	\do	%r13, 13
+	\do	%r14, 14
+	\do	%r15, 15
+.endm
+
+/* Flags last: they go by rax. */
 .macro	SPILL_CALLER
-	movq	%rax, GPR(0)
-	movq	%r9, GPR(1)
-	movq	%rdx, GPR(2)
-	movq	%r10, GPR(4)
-	movq	%rsi, GPR(6)
-	movq	%rdi, GPR(7)
-	movq	%r8, GPR(8)
+	CALLER	SPILL
 	lahf
 	seto	%al
 	movq	%rax, %gs:C_JFLAGS
 .endm
 
 .macro	SPILL_CALLEE
-	movq	%rbx, GPR(3)
-	movq	%rbp, GPR(5)
-	movq	%r12, GPR(12)
-	movq	%r13, GPR(13)
-	movq	%r14, GPR(14)
-	movq	%r15, GPR(15)
+	CALLEE	SPILL
 .endm
 
 /* al is 1 or 0: adding 127 overflows or does not. */
@@ -49,22 +66,11 @@
 	movq	%gs:C_JFLAGS, %rax
 	addb	$127, %al
 	sahf
-	movq	GPR(0), %rax
-	movq	GPR(1), %r9
-	movq	GPR(2), %rdx
-	movq	GPR(4), %r10
-	movq	GPR(6), %rsi
-	movq	GPR(7), %rdi
-	movq	GPR(8), %r8
+	CALLER	RELOAD
 .endm
 
 .macro	RELOAD_CALLEE
-	movq	GPR(3), %rbx
-	movq	GPR(5), %rbp
-	movq	GPR(12), %r12
-	movq	GPR(13), %r13
-	movq	GPR(14), %r14
-	movq	GPR(15), %r15
+	CALLEE	RELOAD
 .endm
 
 .macro	TO_C
@@ -200,7 +206,7 @@ resume:
 	movl	$0, %gs:C_LIGHT
 .endm
 #define LIGHT_SLOW	1
-#define LIGHT_STRING	2
+#define LIGHT_STRING	2	/* and SYS */
 #define LIGHT_MISS	3
 
 /*
