@@ -277,11 +277,11 @@ run_single(struct cpu *c)
 		mmu_mmio_reset(c);
 }
 
-void
-run_block(struct cpu *c, const struct block *b)
+/* The instructions of b. */
+static inline void
+execute(struct cpu *c, const struct block *b)
 {
 	const struct insn *i = b->b_insn, *end = i + b->b_count;
-	uint64_t past = c->c_rip + b->b_len;
 
 	c->c_block = b;
 	do {
@@ -290,9 +290,17 @@ run_block(struct cpu *c, const struct block *b)
 		i->i_exec(c, i);
 	} while (++i < end);
 	c->c_insn = NULL;
-	c->c_block = NULL;
 	c->c_insn_count += b->b_count;
-	c->c_repeating = run_repeats(c, end - 1, past);
+}
+
+void
+run_block(struct cpu *c, const struct block *b)
+{
+	uint64_t past = c->c_rip + b->b_len;
+
+	execute(c, b);
+	c->c_block = NULL;
+	c->c_repeating = run_repeats(c, &b->b_insn[b->b_count - 1], past);
 }
 
 /* Blocks, until something is requested. */
@@ -301,7 +309,7 @@ run_blocks(struct cpu *c)
 {
 	struct block_cache *bc = c->c_blocks;
 	struct block *b = NULL, *next;
-	const struct insn *i, *end;
+	const struct block *last;
 	struct block_jump *j;
 	uint64_t from = 0, linear;
 	unsigned taken = 0;
@@ -340,23 +348,16 @@ run_blocks(struct cpu *c)
 				b->b_succ[taken] = next;
 			b = next;
 		}
-		c->c_block = b;
-		i = b->b_insn;
-		end = i + b->b_count;
 		from = linear;
-		do {
-			c->c_insn = i;
-			c->c_rip += i->i_len;
-			i->i_exec(c, i);
-		} while (++i < end);
-		c->c_insn = NULL;
-		c->c_insn_count += b->b_count;
+		execute(c, b);
 		taken = c->c_rip != from + b->b_len;
 		if (b->b_temp || b->b_gpa2 != NO_PAGE)
 			b = NULL;
 	} while (__builtin_expect(atomic_load_explicit(&c->c_request,
 	    memory_order_relaxed) == 0, 1));
-	c->c_repeating = run_repeats(c, end - 1, from + c->c_block->b_len);
+	last = c->c_block;
+	c->c_repeating = run_repeats(c, &last->b_insn[last->b_count - 1],
+	    from + last->b_len);
 }
 
 /* --- a run --------------------------------------------------------------------------------- */
