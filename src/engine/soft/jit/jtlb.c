@@ -13,8 +13,6 @@
  *
  * jtlb_set() is light. The VCPU's thread.
  */
-#include <string.h>
-
 #include "engine/soft/cpu.h"
 #include "engine/soft/jit/jit.h"
 #include "engine/soft/jit/trace.h"
@@ -56,6 +54,8 @@ struct jtlb {
 	uint16_t	code[CODE_HASH];
 };
 _Static_assert(sizeof(struct jtlb) <= JT_LOGS_SIZE, "logs");
+_Static_assert(offsetof(struct jtlb, code) % 8 == 0 && CODE_HASH % 4 == 0,
+    "cleared by quads");
 
 static inline struct jtlb *
 jtlb(struct cpu *c)
@@ -301,7 +301,7 @@ jc_slots_clear(struct cpu *c)
 
 	for (n = 0; n < JT_CODE_COUNT; n++)
 		table(c, JT_CODES)[n] = NO_CODE;
-	memset(j->code, 0, sizeof(j->code));
+	clear((uint64_t *)(void *)j->code, sizeof(j->code) / 8);
 	j->codes = 1;
 }
 
