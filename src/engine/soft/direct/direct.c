@@ -1,15 +1,15 @@
 /*
  * Direct execution (direct.h): when, and the guest's registers there and back.
  *
- * POLICY. A sample a millisecond tells which address space is in user mode;
- * one that was SAMPLES times in a row is run directly from then on, whenever
+ * POLICY. A sample a millisecond tells which address space is in user mode; one
+ * that was so SAMPLES times running is executed directly from then on, whenever
  * it is entered. All the time spent here is weighed against that in the
  * process, in windows of STOPS stops or WINDOW_NS: had translated code, taken
  * to be GAIN times slower, been faster? Then the space is left alone for a
- * while, twice as long each time. Of the time in the process the part that the
- * host takes to go there and back (d_switch, half as much again for its
- * variation) is none. Making mappings is an investment, not counted up to
- * INVEST_NS and the time that was run.
+ * while, twice as long each time. Time is CPU time of the thread and of the
+ * process together, so that others' load does not count. What the host takes to
+ * go to the process and back (d_switch) is no time in it. Making mappings is an
+ * investment, not counted up to INVEST_NS and the time that was run.
  */
 #include <errno.h>
 #include <signal.h>
@@ -34,7 +34,6 @@
 #define STOPS		64
 #define WINDOW_NS	10000000
 #define CALIBRATE	16	/* stops */
-#define SWITCH_MAX_NS	20000	/* more is others' load, not the host's price */
 #define GAIN		4
 #define PENALTY_NS	10000000
 #define PENALTY_MAX_NS	1280000000
@@ -57,6 +56,20 @@ now(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return ((uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec);
+}
+
+/* CPU time of this thread and of the process. */
+static uint64_t
+cpu_ns(const struct space *s)
+{
+	struct timespec own, its = { 0, 0 };
+	clockid_t clock;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &own);
+	if (clock_getcpuclockid(s->s_process.p_pid, &clock) == 0)
+		clock_gettime(clock, &its);
+	return ((uint64_t)(own.tv_sec + its.tv_sec) * 1000000000 +
+	    (uint64_t)(own.tv_nsec + its.tv_nsec));
 }
 
 /* --- making ---------------------------------------------------------------------- */
@@ -197,25 +210,20 @@ space_current(const struct cpu *c)
 	return (NULL);
 }
 
-/* How long a stop takes at least: that of a call that does nothing. Never too
- * much, on a host that is busy: that would look as if nothing was run. */
+/* How long a stop takes: that at an instruction that is not there. */
 static void
 calibrate(struct direct *d, struct space *s)
 {
-	const struct process_call nothing = { SYS_munmap, { 0, PAGE_SIZE } };
-	uint64_t from, took, least = SWITCH_MAX_NS;
+	struct process_status ps;
+	uint64_t from = cpu_ns(s), took;
 	unsigned n;
 
-	for (n = 0; n < CALIBRATE; n++) {
-		from = now();
-		if (process_calls(&s->s_process, &nothing, 1) != 0)
-			return;
-		took = now() - from;
-		least = took < least ? took : least;
-	}
-	least += least / 2;
-	if (d->d_switch == 0 || least < d->d_switch)
-		d->d_switch = least;
+	s->s_process.p_regs.rip = 0;
+	for (n = 0; n < CALIBRATE; n++)
+		process_run(&s->s_process, true, &ps);
+	took = (cpu_ns(s) - from) / CALIBRATE;
+	if (d->d_switch == 0 || took < d->d_switch)
+		d->d_switch = took;
 }
 
 /* That of the tables in CR3, in place of the one not used for longest. */
@@ -697,18 +705,24 @@ direct_run(struct cpu *c)
 	}
 	if (requested(c) || (s = space_ready(c)) == NULL)
 		return (false);
-	to = begun = now();
+	to = begun = cpu_ns(s);
 	if (s->s_fault != 0) {
 		/* the guest has most likely seen to it */
 		(void)space_map(s, c, s->s_fault, false);
 		s->s_fault = 0;
 		next = NEXT_MAPPED;
 	}
-	pin(d, s, begun);
+	pin(d, s, now());
 	s->s_used = ++d->d_clock;
 	do {
 		if ((error = space_sync(s, c)) != 0) {
 			broken(c, s, error);
+			return (stops > 0);
+		}
+		if (s->s_reborn) {
+			s->s_reborn = s->s_wanted = false;
+			s->s_penalty = s->s_not_before = 0;
+			c->c_direct_on = d->d_forced;
 			return (stops > 0);
 		}
 		atomic_store(&d->d_running, s->s_process.p_pid);
@@ -716,11 +730,10 @@ direct_run(struct cpu *c)
 			atomic_store(&d->d_running, 0);
 			break;
 		}
-		from = now();
+		from = cpu_ns(s);
 		if (next == NEXT_MAPPED)
 			invested += from - to;
 		process_run(&s->s_process, state_put(c, s), &ps);
-		to = now();
 		atomic_store(&d->d_running, 0);
 		if (ps.ps_stop == STOP_GONE) {
 			/* with the guest's registers */
@@ -728,6 +741,7 @@ direct_run(struct cpu *c)
 			c->c_run->er_errno = ESRCH;
 			cpu_leave(c, ENGINE_EXIT_ERROR, false);
 		}
+		to = cpu_ns(s);
 		state_get(c, s);
 		stops++;
 		d->d_stats.ran += to - from;
@@ -739,7 +753,7 @@ direct_run(struct cpu *c)
 	d->d_stats.stops += stops;
 	if (d->d_failed)
 		return (true);
-	to = now();
+	to = cpu_ns(s);
 	s->s_ran += ran;
 	s->s_invested += invested;
 	if (s->s_invested > s->s_ran + INVEST_NS)

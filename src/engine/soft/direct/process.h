@@ -48,7 +48,7 @@ struct process {
 	size_t		 p_nxstate;	/* bytes of p_xstate */
 	struct process_regs p_regs;
 	/* as the process has it: the XSAVE area, standard form */
-	_Alignas(64) uint8_t p_xstate[PROCESS_XSTATE];
+	uint8_t		 p_xstate[PROCESS_XSTATE];
 };
 
 /* The process, stopped, with nothing mapped; its descriptors 0 to nfiles - 1

@@ -40,6 +40,7 @@
 #define ROUTINE		256	/* bytes */
 #define OFTEN		64	/* see page_break() */
 #define AROUND		16u	/* pages looked at in one go */
+#define SIZABLE		32u	/* extents */
 #define EXTENTS_MAX	48000u	/* below Linux's 65530 areas */
 #define HASH_MIN	1024u
 
@@ -338,6 +339,8 @@ space_sync(struct space *s, struct cpu *c)
 		for (e = s->s_extents; e < end; e++)
 			if (e->e_rights != 0 && !extent_holds(c, e))
 				extent_kill(s, e);
+		s->s_reborn = s->s_count >= SIZABLE &&
+		    s->s_dead > s->s_count - s->s_count / 8;
 		s->s_context = c->c_mmu->m_context;
 		s->s_retag = c->c_direct->d_retag;
 	}
