@@ -39,8 +39,8 @@ struct space {
 	uint64_t	 s_fault;	/* where the guest's own was last, or 0 */
 	/* what its owner thinks of it (direct.c) */
 	bool		 s_wanted;
-	bool		 s_reborn;	/* nearly all of it was unmapped: another
-					   process's tables are in this place */
+	bool		 s_reborn;	/* nearly all of it was unmapped: the
+					   tables are another process's now */
 	uint64_t	 s_not_before;	/* ns */
 	uint64_t	 s_penalty;	/* ns */
 	uint64_t	 s_ran, s_invested;	/* ns: in the process; mapping */
