@@ -486,9 +486,11 @@ side_same_flags(const struct oracle_state *in, const struct oracle_state *a,
 	same &= word("error", 0, a->os_error, b->os_error, print);
 	same &= word("cr2", 0, a->os_cr2, b->os_cr2, print);
 	same &= word("rip", in->os_rip, a->os_rip, b->os_rip, print);
-	/* At a fault flags that nobody reads again need not be right. */
+	/* At a fault flags that nobody reads again need not be right, nor when
+	 * it has become a triple fault. */
 	flags = ~0ull;
-	if (!exact && a->os_vector < 32)
+	if (!exact && (a->os_vector < 32 || (a->os_vector == VECTOR_EXIT &&
+	    a->os_error == ENGINE_EXIT_SHUTDOWN)))
 		flags = ~(uint64_t)FL_ARITH;
 	same &= word("rflags", in->os_rflags, a->os_rflags & flags,
 	    b->os_rflags & flags, print);

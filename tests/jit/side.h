@@ -112,7 +112,8 @@ void	side_take(struct side *, unsigned port, struct oracle_state *out);
  */
 bool	side_same(const struct oracle_state *in, const struct oracle_state *a,
 	    const struct oracle_state *b, bool print);
-/* The same without the arithmetic flags at a fault, if not exact. */
+/* The same without the arithmetic flags at a fault, or a triple one, if not
+ * exact. */
 bool	side_same_flags(const struct oracle_state *in,
 	    const struct oracle_state *a, const struct oracle_state *b,
 	    bool exact, bool print);
