@@ -97,7 +97,8 @@ struct engine_run {
 	int		 er_inject;	/* external interrupt vector 0..255 to
 					   deliver first, or -1. Only valid if
 					   eo_ready() says true; delivered even
-					   when a kick came before */
+					   when a kick came before, or kept by
+					   the engine to be delivered first */
 	bool		 er_nmi;	/* deliver an NMI at the first boundary
 					   that allows one; engine keeps it */
 	bool		 er_window;	/* leave as soon as er_ready */
@@ -118,8 +119,8 @@ struct engine_run {
 			bool	 write;
 		} er_mmio;
 		struct {
-			uint64_t gpa;	/* ~0: the engine cannot tell */
-			enum engine_access access;
+			uint64_t gpa;	/* ~0: the engine cannot tell; */
+			enum engine_access access; /* nor this then */
 		} er_protect;
 		int	 er_errno;
 	};

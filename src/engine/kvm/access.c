@@ -15,6 +15,31 @@
 #include <string.h>
 
 #include "engine/kvm/kvm.h"
+#include "engine/kvm/sys.h"
+
+static uint64_t
+register_mask(unsigned size)
+{
+	return (size == 8 ? UINT64_MAX : (1ul << size * 8) - 1);
+}
+
+/*
+ * KVM finds that REP OUTS has come to its end when it executes it once more;
+ * the guest's CPU is past it after the last element.
+ */
+static void
+access_outs_end(struct engine_vcpu *v)
+{
+	const struct io_insn *ii = &v->v_access.a_insn;
+	struct kvm_regs *regs = vcpu_regs(v);
+
+	if (v->v_access.a_kind != ACCESS_OUT || !ii->ii_rep || !ii->ii_here ||
+	    (regs->rcx & register_mask(ii->ii_asize)) != 0)
+		return;
+	regs->rip += ii->ii_len;
+	if (kvm_sys.ks_ioctl(v->v_fd, KVM_SET_REGS, regs) == -1)
+		regs->rip -= ii->ii_len;	/* it will find out itself */
+}
 
 void
 kvm_access_begin(struct engine_vcpu *v)
@@ -43,6 +68,7 @@ kvm_access_begin(struct engine_vcpu *v)
 	kvm_insn_find(v, &a->a_insn);
 	a->a_string = a->a_insn.ii_string;
 	v->v_plain = !a->a_string;
+	access_outs_end(v);
 }
 
 void
@@ -99,12 +125,6 @@ access_port(struct engine_vcpu *v, struct engine_run *er)
 	er->er_exit = ENGINE_EXIT_IO;
 	a->a_wanted = true;
 	return (true);
-}
-
-static uint64_t
-register_mask(unsigned size)
-{
-	return (size == 8 ? UINT64_MAX : (1ul << size * 8) - 1);
 }
 
 /* Adds to the part of a register that an instruction of that address size

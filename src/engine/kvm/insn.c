@@ -183,6 +183,7 @@ kvm_insn_find(struct engine_vcpu *v, struct io_insn *ii)
 		len = insn_fetch(v, linear, bytes, &gpa);
 		if (kvm_insn_decode(bytes, len, bits, ii) &&
 		    insn_fits(run, vcpu_regs(v), ii)) {
+			ii->ii_here = true;
 			/* an OUT after an OUTS: which of them? */
 			if (!ii->ii_in && !ii->ii_string &&
 			    insn_before(v, linear, bits, &past)) {

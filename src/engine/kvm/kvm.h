@@ -88,6 +88,7 @@ struct io_insn {
 	uint8_t		ii_asize;	/* of RCX, RSI, RDI */
 	uint8_t		ii_port;	/* ii_imm */
 	bool		ii_in, ii_string, ii_rep, ii_imm;
+	bool		ii_here;	/* it is at RIP, not before */
 };
 
 /* Where instructions were seen, by their RIP. */

@@ -138,8 +138,13 @@ int
 kvm_protect(struct engine_vm *vm, uint64_t gpa, size_t size, int prot)
 {
 	struct slots ss = { .ss_room = vm->ev_nslots + 2 };
+	const struct slot *s;
+	uint64_t at;
 	int error;
 
+	for (at = gpa; at - gpa < size; at = s->s_gpa + s->s_size)
+		if ((s = kvm_slot_find(vm, at)) == NULL)
+			return (EFAULT);
 	ss.ss_slot = calloc(ss.ss_room, sizeof(ss.ss_slot[0]));
 	if (ss.ss_slot == NULL || !split(vm, gpa, gpa + size, prot, &ss))
 		error = ENOMEM;

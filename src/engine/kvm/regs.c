@@ -27,6 +27,8 @@
 #define CR0_CD		0x40000000ul
 #define CR0_PG		0x80000000ul
 #define CR4_PAE		0x20ul
+#define CR4_VMXE	0x2000ul
+#define CR4_PCIDE	0x20000ul
 #define EFER_LME	0x100ul
 #define EFER_LMA	0x400ul
 /* SCE, LME, LMA, NXE, AIBRSE */
@@ -278,10 +280,21 @@ canonical(uint64_t va)
 	return ((uint64_t)((int64_t)(va << 16) >> 16) == va);
 }
 
+/* CR3's bits below the end of physical memory, and in 64-bit mode 63. */
+static bool
+cr3_valid(struct engine_vcpu *v, uint64_t cr3)
+{
+	struct engine_cpuid ec = { .ec_leaf = 0x80000008 };
+
+	v->v_host->eh_cpuid(v->v_arg, &ec);
+	return ((cr3 & ~(1ul << 63)) >> (ec.ec_eax & 0xff) == 0);
+}
+
 static bool
 crs_valid(const struct vcpu_reg_state *r)
 {
 	uint64_t cr0 = r->vrs_crs[VCPU_REGS_CR0];
+	uint64_t cr4 = r->vrs_crs[VCPU_REGS_CR4];
 	uint64_t efer = r->vrs_msrs[VCPU_REGS_EFER];
 	uint64_t xcr0 = r->vrs_crs[VCPU_REGS_XCR0];
 	uint32_t cs = r->vrs_sregs[VCPU_REGS_CS].vsi_ar;
@@ -290,9 +303,10 @@ crs_valid(const struct vcpu_reg_state *r)
 	if (cr0 >> 32 != 0 || (cr0 & (CR0_PG | CR0_PE)) == CR0_PG ||
 	    (cr0 & (CR0_NW | CR0_CD)) == CR0_NW)
 		return (false);
-	if ((efer & ~EFER_KNOWN) != 0 || ((efer & EFER_LMA) != 0 && !longmode))
+	if ((efer & ~EFER_KNOWN) != 0 || (cr4 & CR4_VMXE) != 0 ||
+	    ((efer & EFER_LMA) != 0 && !longmode))
 		return (false);
-	if (longmode && (r->vrs_crs[VCPU_REGS_CR4] & CR4_PAE) == 0)
+	if (longmode ? (cr4 & CR4_PAE) == 0 : (cr4 & CR4_PCIDE) != 0)
 		return (false);
 	if (longmode && (cs & (AR_L | AR_DB)) == (AR_L | AR_DB))
 		return (false);
@@ -307,9 +321,9 @@ crs_valid(const struct vcpu_reg_state *r)
 }
 
 static bool
-regs_valid(const struct vcpu_reg_state *r)
+regs_valid(struct engine_vcpu *v, const struct vcpu_reg_state *r)
 {
-	return (crs_valid(r) &&
+	return (crs_valid(r) && cr3_valid(v, r->vrs_crs[VCPU_REGS_CR3]) &&
 	    canonical(r->vrs_sregs[VCPU_REGS_FS].vsi_base) &&
 	    canonical(r->vrs_sregs[VCPU_REGS_GS].vsi_base) &&
 	    canonical(r->vrs_sregs[VCPU_REGS_TR].vsi_base) &&
@@ -425,7 +439,7 @@ kvm_setregs(struct engine_vcpu *v, uint64_t mask,
 		memcpy(r.vrs_msrs, given->vrs_msrs, sizeof(r.vrs_msrs));
 	if ((mask & VM_RWREGS_DRS) != 0)
 		memcpy(r.vrs_drs, given->vrs_drs, sizeof(r.vrs_drs));
-	if (!regs_valid(&r))
+	if (!regs_valid(v, &r))
 		return (EINVAL);
 	if (r.vrs_gprs[VCPU_REGS_RIP] != vcpu_regs(v)->rip &&
 	    (error = events_forget(v, false)) != 0)
@@ -490,7 +504,7 @@ kvm_reset(struct engine_vcpu *v, const struct vcpu_reg_state *r)
 {
 	int error;
 
-	if (!regs_valid(r))
+	if (!regs_valid(v, r))
 		return (EINVAL);
 	if ((error = kvm_settle(v)) != 0 ||
 	    (error = events_forget(v, true)) != 0 ||

@@ -58,6 +58,8 @@ kvm_ready(struct engine_vcpu *v)
 int
 kvm_settle(struct engine_vcpu *v)
 {
+	struct kvm_regs *regs = vcpu_regs(v);
+	uint64_t rax;
 	unsigned n;
 	int error;
 
@@ -65,10 +67,19 @@ kvm_settle(struct engine_vcpu *v)
 		if (n == SETTLE_MAX)
 			return (EIO);
 		kvm_access_drop(v);
+		rax = regs->rax;
 		v->v_count[COUNT_SETTLE]++;
 		error = kvm_enter(v, false, true);
-		if (error == EINTR)
-			continue;
+		if (error == EINTR) {
+			/* IN of 32 bits: not before its answer is there */
+			if (v->v_in_size == 0 || regs->rax == rax)
+				continue;
+			regs->rax = rax;
+			error = kvm_sys.ks_ioctl(v->v_fd, KVM_SET_REGS,
+			    regs) == -1 ? errno : 0;
+			if (error == 0)
+				continue;
+		}
 		if (error != 0)
 			return (error);
 		if (v->v_run->exit_reason == KVM_EXIT_IO ||
