@@ -28,6 +28,7 @@
 
 static const struct engine_ops *ops;
 static uint8_t *mem;
+static bool kvm;		/* differs where engine.h leaves a choice */
 static struct engine_vm *vm;
 static struct engine_vcpu *vcpu;
 static struct bare bare;
@@ -165,7 +166,8 @@ interrupts(void **state)
 	ops->eo_kick(vcpu);
 	r = run(INJECT(33));
 	assert_int_equal(r.er_exit, ENGINE_EXIT_KICK);
-	assert_int_equal(reg(VCPU_REGS_RIP), HANDLER + 33 * 16);
+	if (!kvm)		/* which keeps it */
+		assert_int_equal(reg(VCPU_REGS_RIP), HANDLER + 33 * 16);
 	assert_false(r.er_ready);
 	r = run(PLAIN);
 	assert_int_equal(r.er_exit, ENGINE_EXIT_HLT);
@@ -196,7 +198,8 @@ device_memory(void **state)
 	assert_int_equal(r.er_exit, ENGINE_EXIT_MMIO);
 	assert_true(r.er_mmio.write);
 	assert_int_equal(r.er_mmio.data, 42);
-	assert_int_equal(reg(VCPU_REGS_RIP), CODE);
+	if (!kvm)		/* which is past it */
+		assert_int_equal(reg(VCPU_REGS_RIP), CODE);
 	r = run(DONE(0));
 	assert_int_equal(r.er_exit, ENGINE_EXIT_HLT);
 	/* push [bare]; then mov [DEVICE], eax: what was answered at once is not
@@ -246,6 +249,8 @@ kick_endless_debug(void **state)
 	struct engine_run er;
 
 	(void)state;
+	if (kvm)
+		skip();		/* a kick comes before the vector there */
 	ops->eo_getregs(vcpu, VM_RWREGS_ALL, &r);
 	r.vrs_gprs[VCPU_REGS_RFLAGS] |= 0x200;
 	r.vrs_gprs[VCPU_REGS_RSP] = 0xfff00000;	/* nothing is there */
@@ -325,7 +330,8 @@ rights(void **state)
 	assert_int_equal(mprotect(mem + 0x9000, 0x1000, PROT_NONE), 0);
 	r = run(PLAIN);
 	assert_int_equal(r.er_exit, ENGINE_EXIT_PROTECT);
-	assert_int_equal(r.er_protect.gpa, 0x9000);
+	if (!kvm || r.er_protect.gpa != UINT64_MAX)	/* it may not know */
+		assert_int_equal(r.er_protect.gpa, 0x9000);
 	assert_int_equal(r.er_protect.access, ENGINE_READ);
 	assert_int_equal(reg(VCPU_REGS_RIP), CODE + 5);
 	mprotect(mem + 0x9000, 0x1000, PROT_READ | PROT_WRITE);
@@ -384,7 +390,8 @@ rights_in_delivery(void **state)
 	assert_true(ops->eo_ready(vcpu));
 	r = run(INJECT(40));
 	assert_int_equal(r.er_exit, ENGINE_EXIT_PROTECT);
-	assert_int_equal(r.er_protect.access, ENGINE_WRITE);
+	if (!kvm)
+		assert_int_equal(r.er_protect.access, ENGINE_WRITE);
 	assert_int_equal(reg(VCPU_REGS_RSP), 0xa000);
 	mprotect(mem + 0x9000, 0x1000, PROT_READ | PROT_WRITE);
 	r = run(PLAIN);
@@ -524,5 +531,6 @@ main(void)
 	};
 
 	ops = engine_tested();
+	kvm = ops == &engine_kvm;
 	return (cmocka_run_group_tests(tests, NULL, NULL));
 }
