@@ -47,7 +47,6 @@
 #define HELPER_FILL	0
 #define HELPER_INTERP	1
 #define HELPER_SLOW	2
-#define HELPER_X87	3
 #define HELPER_STRING	4
 #define HELPER_SYS	5
 #define HELPER_JUMP	6
