@@ -101,6 +101,15 @@ client_info(int fd, uint32_t id, struct vm_info_result *vir)
 	return (error);
 }
 
+uint64_t
+client_now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ((uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000);
+}
+
 void
 client_sleep_ms(unsigned ms)
 {

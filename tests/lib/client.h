@@ -22,6 +22,8 @@ int	client_run(int fd, uint32_t id, struct vm_run_params *,
 	    struct vmm_exit *);
 /* INFO of one VM: 0 or ENOENT. */
 int	client_info(int fd, uint32_t id, struct vm_info_result *);
+/* The monotonic clock. */
+uint64_t client_now_ms(void);
 /* Sleeps, signals or not. */
 void	client_sleep_ms(unsigned);
 

@@ -17,7 +17,6 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -34,15 +33,6 @@ const struct engine_row engine_table[] = {
 #define NOBODY	65534
 
 static int fd = -1;
-
-static uint64_t
-monotonic_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ((uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000);
-}
 
 /* Does the kernel still know the id's socket? */
 static bool
@@ -287,7 +277,7 @@ test_stopped(void **state)
 	owner_begin(&other, 0, false);
 	kill(ow.ow_pid, SIGSTOP);
 	waitpid(ow.ow_pid, NULL, WUNTRACED);
-	start = monotonic_ms();
+	start = client_now_ms();
 	assert_int_equal(client_info(fd, other.ow_id, &vir), 0);
 	assert_string_equal(vir.vir_name, "of another");
 	/* It lives, and that is all we know. */
@@ -295,7 +285,7 @@ test_stopped(void **state)
 	assert_int_equal(vir.vir_creator_pid, ow.ow_pid);
 	assert_int_equal(vir.vir_vcpu_state[0], VCPU_STATE_UNKNOWN);
 	assert_int_equal(terminate(ow.ow_id), ETIMEDOUT);
-	assert_true(monotonic_ms() - start < 30000);
+	assert_true(client_now_ms() - start < 30000);
 	kill(ow.ow_pid, SIGCONT);
 	/* The request was not lost. */
 	assert_true(socket_ends(ow.ow_id));
@@ -465,7 +455,7 @@ test_hostile(void **state)
 		_exit(0);
 	}
 	close(s);
-	start = monotonic_ms();
+	start = client_now_ms();
 	client_sleep_ms(20);
 	assert_int_equal(client_info(fd, b.vcp_id, &vir), 0);
 	assert_string_equal(vir.vir_name, "b");
@@ -475,7 +465,7 @@ test_hostile(void **state)
 		assert_int_equal(vir.vir_name[VMM_MAX_NAME_LEN - 1], '\0');
 		assert_int_equal(vir.vir_creator_pid, pid);
 	}
-	assert_true(monotonic_ms() - start < 20000);
+	assert_true(client_now_ms() - start < 20000);
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 	client_end(fd, &a);

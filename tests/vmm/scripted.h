@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
-#include <time.h>
 
 #include <cmocka.h>
 
@@ -85,15 +84,6 @@ vcpu_state(void)
 
 	assert_int_equal(client_info(fd, vcp.vcp_id, &vir), 0);
 	return (vir.vir_vcpu_state[0]);
-}
-
-static uint64_t
-monotonic_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ((uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000);
 }
 
 /* INTR: the line of the client's PIC. */
