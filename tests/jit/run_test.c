@@ -335,6 +335,28 @@ alignment(void **state)
 
 /* --- what the client writes --------------------------------------------------------------- */
 
+/* More instructions than are kept decoded; one of each block is interpreted
+ * from its translation. */
+static void
+forgotten(void **state)
+{
+	/* inc ebx; aad 0; jmp to the next */
+	static const uint8_t block[] = { 0x43, 0xd5, 0, 0xeb, 0 };
+	unsigned n, blocks = 20000;
+
+	(void)state;
+	start("jit", true);
+	for (n = 0; n < blocks; n++)
+		memcpy(mem + 0x20000 + n * 5, block, 5);
+	mem[0x20000 + n * 5] = 0xf4;
+	for (n = 1; n <= 4; n++) {
+		assert_int_equal(run_at(0x20000), ENGINE_EXIT_HLT);
+		assert_int_equal(reg(VCPU_REGS_RBX), blocks * n);
+	}
+	assert_true(stats()->js_translated >= blocks);
+	assert_true(stats()->js_interp_insns >= blocks);
+}
+
 /* Block after block is rewritten between runs. */
 static void
 written(bool reported)
@@ -509,6 +531,7 @@ main(void)
 		RUN_TEST(rights_of_tables),
 		RUN_TEST(division),
 		RUN_TEST(alignment),
+		RUN_TEST(forgotten),
 		RUN_TEST(written_reported),
 		RUN_TEST(written_unreported),
 		RUN_TEST(reports_change),

@@ -86,7 +86,8 @@ bad(const struct verifier *v, const char *what)
 		    v->v_at - v->v_t->t_code < v->v_t->t_off[n + 1])
 			fprintf(stderr, " instruction %u (%s)", n,
 			    v->v_trace ? "trace" :
-			    insn_name(&v->v_t->t_block->b_insn[n]));
+			    v->v_t->t_block->b_decoded == NULL ? "forgotten" :
+			    insn_name(&v->v_t->t_block->b_decoded[n]));
 	for (n = 0; n < v->v_t->t_size; n++)
 		fprintf(stderr, "%s%02x", n % 32 == 0 ? "\n" : "",
 		    CODE_RX(v->v_jit, v->v_t->t_code)[n]);

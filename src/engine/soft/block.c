@@ -13,31 +13,51 @@
 #include "engine/soft/mmu.h"
 #include "engine/soft/vm.h"
 
-#define ARENA_SIZE	((size_t)64 << 20)
+#define ARENA_SIZE	((size_t)32 << 20)
 /* The most that one block and its page can take. */
 #define ARENA_RESERVE	(sizeof(struct block) + sizeof(struct code_page) * 2 + \
-    BLOCK_INSNS * (sizeof(struct insn) + INSN_MAXLEN) + 64)
+    BLOCK_INSNS * INSN_MAXLEN + 64)
+#define SEGMENT_SIZE	((size_t)128 << 10)	/* of decoded instructions */
+#define SEGMENTS_FEW	16u
+#define SEGMENTS_MANY	384u
 /* Writes over code of a page after which all of its blocks go. */
 #define PAGE_PATIENCE	4
 
+/* A block's instructions in bc_decoded. */
+struct decoded {
+	struct block	*d_block;
+	struct insn	 d_insn[];
+};
+
+static void *
+map_private(size_t size)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return (p == MAP_FAILED ? NULL : p);
+}
+
 struct block_cache *
-block_cache_new(void)
+block_cache_new(bool few)
 {
 	struct block_cache *bc;
 
 	if ((bc = calloc(1, sizeof(*bc))) == NULL)
 		return (NULL);
-	bc->bc_arena = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE,
-	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (bc->bc_arena == MAP_FAILED) {
-		free(bc);
-		return (NULL);
-	}
+	bc->bc_segments = few ? SEGMENTS_FEW : SEGMENTS_MANY;
+	bc->bc_arena = map_private(ARENA_SIZE);
+	bc->bc_decoded = map_private(bc->bc_segments * SEGMENT_SIZE);
+	bc->bc_fill = calloc(bc->bc_segments, sizeof(*bc->bc_fill));
 	bc->bc_hash = calloc(BLOCK_HASH, sizeof(struct block *));
 	bc->bc_pages = calloc(BLOCK_PAGES, sizeof(struct code_page *));
-	bc->bc_temp = calloc(1, sizeof(struct block) + sizeof(struct insn));
-	if (bc->bc_hash == NULL || bc->bc_pages == NULL ||
-	    bc->bc_temp == NULL) {
+	bc->bc_temp = calloc(1, sizeof(struct block));
+	if (bc->bc_temp != NULL)
+		bc->bc_temp->b_decoded = calloc(1, sizeof(struct insn));
+	if (bc->bc_arena == NULL || bc->bc_decoded == NULL ||
+	    bc->bc_fill == NULL || bc->bc_hash == NULL ||
+	    bc->bc_pages == NULL || bc->bc_temp == NULL ||
+	    bc->bc_temp->b_decoded == NULL) {
 		block_cache_free(bc);
 		return (NULL);
 	}
@@ -51,9 +71,15 @@ block_cache_free(struct block_cache *bc)
 {
 	if (bc == NULL)
 		return;
-	munmap(bc->bc_arena, ARENA_SIZE);
+	if (bc->bc_arena != NULL)
+		munmap(bc->bc_arena, ARENA_SIZE);
+	if (bc->bc_decoded != NULL)
+		munmap(bc->bc_decoded, bc->bc_segments * SEGMENT_SIZE);
+	free(bc->bc_fill);
 	free(bc->bc_hash);
 	free(bc->bc_pages);
+	if (bc->bc_temp != NULL)
+		free(bc->bc_temp->b_decoded);
 	free(bc->bc_temp);
 	free(bc);
 }
@@ -66,6 +92,65 @@ arena_take(struct block_cache *bc, size_t size)
 	bc->bc_used += (size + 15) & ~(size_t)15;
 	assert(bc->bc_used <= ARENA_SIZE);
 	return (p);
+}
+
+/* --- decoded instructions --- */
+
+/* Room for a block's instructions at the end of bc_decoded. */
+static struct decoded *
+decoded_room(struct block_cache *bc)
+{
+	const size_t most = sizeof(struct decoded) +
+	    BLOCK_INSNS * sizeof(struct insn);
+	uint32_t *fill = &bc->bc_fill[bc->bc_segment], at;
+	uint8_t *segment = bc->bc_decoded + bc->bc_segment * SEGMENT_SIZE;
+	struct decoded *d;
+
+	if (SEGMENT_SIZE - *fill < most) {
+		if (++bc->bc_segment == bc->bc_segments)
+			bc->bc_segment = 0;
+		fill = &bc->bc_fill[bc->bc_segment];
+		segment = bc->bc_decoded + bc->bc_segment * SEGMENT_SIZE;
+		for (at = 0; at < *fill; at += (uint32_t)(sizeof(*d) +
+		    d->d_block->b_count * sizeof(struct insn))) {
+			d = (struct decoded *)(void *)(segment + at);
+			d->d_block->b_decoded = NULL;
+		}
+		*fill = 0;
+	}
+	return ((struct decoded *)(void *)(segment + *fill));
+}
+
+/* These, in such room, are b's. */
+static void
+decoded_keep(struct block_cache *bc, struct decoded *d, struct block *b)
+{
+	d->d_block = b;
+	b->b_decoded = d->d_insn;
+	bc->bc_fill[bc->bc_segment] += (uint32_t)(sizeof(*d) +
+	    b->b_count * sizeof(struct insn));
+}
+
+void
+block_decode(const struct cpu *c, struct block *b)
+{
+	struct decoded *d = decoded_room(c->c_blocks);
+	struct decode_mode mode = c->c_decode;
+	enum decode_result r;
+	unsigned n, len = 0;
+
+	mode.dm_bits = b->b_mode & BLOCK_64 ? 64 : b->b_mode & BLOCK_32 ? 32 :
+	    16;
+	mode.dm_real = b->b_mode & BLOCK_REAL;
+	for (n = 0; n < b->b_count; n++) {
+		r = insn_decode(b->b_bytes + len, b->b_len - len, &mode,
+		    &d->d_insn[n]);
+		assert(r == DECODE_OK);
+		(void)r;
+		len += d->d_insn[n].i_len;
+	}
+	assert(len == b->b_len);
+	decoded_keep(c->c_blocks, d, b);
 }
 
 /* --- modes and jumps ---------------------------------------------------------------- */
@@ -154,10 +239,10 @@ block_kill(struct cpu *c, struct block *b)
 	b->b_epoch = 0;
 	if (b->b_trans != NULL)
 		jit_kill(c, b);
-	if (c->c_block == b && c->c_insn >= b->b_insn &&
-	    c->c_insn < b->b_insn + b->b_count)
-		for (i = b->b_insn + (c->c_insn - b->b_insn) + 1;
-		    i < b->b_insn + b->b_count; i++)
+	if (c->c_block == b && c->c_insn >= b->b_decoded &&
+	    c->c_insn < b->b_decoded + b->b_count)
+		for (i = b->b_decoded + (c->c_insn - b->b_decoded) + 1;
+		    i < b->b_decoded + b->b_count; i++)
 			i->i_exec = insn_stop;
 }
 
@@ -262,6 +347,8 @@ block_flush(struct cpu *c)
 	memset(bc->bc_hash, 0, BLOCK_HASH * sizeof(struct block *));
 	memset(bc->bc_pages, 0, BLOCK_PAGES * sizeof(struct code_page *));
 	bc->bc_used = 0;
+	memset(bc->bc_fill, 0, bc->bc_segments * sizeof(*bc->bc_fill));
+	bc->bc_segment = 0;
 	c->c_block = NULL;
 	block_jumps_flush(c);
 }
@@ -303,7 +390,7 @@ block_check(struct cpu *c, struct block *b)
 	page = mmu_host(c, b->b_gpa & ~(uint64_t)PAGE_MASK);
 	for (n = 0; n < 2; n++)
 		if (b->b_peek[n].bp_len != 0 && memcmp(page +
-		    b->b_peek[n].bp_off, b->b_peek[n].bp_bytes,
+		    b->b_peek[n].bp_off, bc->bc_arena + b->b_peek[n].bp_bytes,
 		    b->b_peek[n].bp_len) != 0)
 			same = false;
 	c->c_fetching = false;
@@ -372,7 +459,7 @@ block_depend(struct cpu *c, struct block *b, unsigned which, unsigned off,
 		return (false);
 	copy = arena_take(bc, len);
 	memcpy(copy, bytes, len);
-	b->b_peek[which].bp_bytes = copy;
+	b->b_peek[which].bp_bytes = (uint32_t)(copy - bc->bc_arena);
 	b->b_peek[which].bp_off = (uint16_t)off;
 	b->b_peek[which].bp_len = (uint8_t)len;
 	(*block_page_slot(bc, page))->p_granules |=
@@ -426,7 +513,7 @@ block_single(struct cpu *c, uint64_t linear, const struct mmu_target *t,
 		else
 			bytes[n] = 0xff;
 	}
-	r = insn_decode(bytes, n < room ? n : room, &c->c_decode, b->b_insn);
+	r = insn_decode(bytes, n < room ? n : room, &c->c_decode, b->b_decoded);
 	if (r == DECODE_MORE && n < room) {
 		mmu_translate(c, c->c_mmu->m_class, linear + n, ENGINE_EXEC,
 		    t2);
@@ -436,14 +523,14 @@ block_single(struct cpu *c, uint64_t linear, const struct mmu_target *t,
 			memcpy(bytes + n, t2->t_host, INSN_MAXLEN - n);
 		} else
 			memset(bytes + n, 0xff, INSN_MAXLEN - n);
-		r = insn_decode(bytes, room, &c->c_decode, b->b_insn);
+		r = insn_decode(bytes, room, &c->c_decode, b->b_decoded);
 	}
 	if (r != DECODE_OK)
 		block_undecodable(c, r);
 	b->b_gpa = t->t_gpa;
 	b->b_gpa2 = NO_PAGE;
 	b->b_epoch = 0;
-	b->b_len = b->b_insn[0].i_len;
+	b->b_len = b->b_decoded[0].i_len;
 	b->b_count = 1;
 	b->b_mode = (uint8_t)block_mode(c);
 	b->b_temp = true;
@@ -458,8 +545,10 @@ block_make(struct cpu *c, uint64_t linear, const struct mmu_target *t)
 {
 	struct block_cache *bc = c->c_blocks;
 	unsigned avail = PAGE_SIZE - (unsigned)(t->t_gpa & PAGE_MASK);
-	uint8_t bytes[INSN_MAXLEN], *copy;
+	uint8_t bytes[INSN_MAXLEN];
 	enum decode_result r = DECODE_OK;
+	struct decoded *d;
+	struct insn *insn;
 	struct mmu_target t2;
 	struct block *b, *s;
 	unsigned len = 0;
@@ -477,25 +566,25 @@ block_make(struct cpu *c, uint64_t linear, const struct mmu_target *t)
 		avail = BLOCK_INSNS * INSN_MAXLEN;
 	/*
 	 * Decode a copy: the bytes may change under us, and the copy is what
-	 * later checks compare with. It goes behind the instructions, and
-	 * what is not used of either is given back.
+	 * later checks compare with. What is not used of it is given back.
 	 */
 	b = (struct block *)(void *)(bc->bc_arena + bc->bc_used);
 	memset(b, 0, sizeof(*b));
-	copy = (uint8_t *)(b->b_insn + BLOCK_INSNS);
-	memcpy(copy, t->t_host, avail);
+	memcpy(b->b_bytes, t->t_host, avail);
+	d = decoded_room(bc);
 	do {
-		r = insn_decode(copy + len, avail - len, &c->c_decode,
-		    &b->b_insn[b->b_count]);
-		if (r != DECODE_OK ||
-		    block_room(c) < len + b->b_insn[b->b_count].i_len)
+		insn = &d->d_insn[b->b_count];
+		r = insn_decode(b->b_bytes + len, avail - len, &c->c_decode,
+		    insn);
+		if (r != DECODE_OK || block_room(c) < len + insn->i_len)
 			break;
-		alone = jit_alone(c, &b->b_insn[b->b_count]);
+		alone = jit_alone(c, insn);
 		if (alone && b->b_count > 0)
 			break;
-		len += b->b_insn[b->b_count].i_len;
-	} while ((b->b_insn[b->b_count++].i_flags & INSN_END) == 0 &&
-	    !alone && b->b_count < BLOCK_INSNS && len < avail);
+		len += insn->i_len;
+		b->b_count++;
+	} while ((insn->i_flags & INSN_END) == 0 && !alone &&
+	    b->b_count < BLOCK_INSNS && len < avail);
 	b->b_gpa = t->t_gpa;
 	b->b_gpa2 = NO_PAGE;
 	b->b_mode = (uint8_t)block_mode(c);
@@ -503,21 +592,20 @@ block_make(struct cpu *c, uint64_t linear, const struct mmu_target *t)
 	if (b->b_count == 0) {
 		if (r != DECODE_MORE && r != DECODE_OK)
 			block_undecodable(c, r);
-		s = block_single(c, linear, t, copy, avail, &t2, bytes);
+		s = block_single(c, linear, t, b->b_bytes, avail, &t2, bytes);
 		if (r == DECODE_OK || t2.t_host == NULL ||
 		    ((t->t_gpa ^ t2.t_gpa) & ~(uint64_t)PAGE_MASK) == 0)
 			return (s);
 		/* across a page end, into another page of guest memory (a
 		 * block is in the list of a page once): worth keeping */
-		b->b_insn[0] = s->b_insn[0];
+		d->d_insn[0] = s->b_decoded[0];
 		b->b_count = 1;
 		b->b_gpa2 = t2.t_gpa & ~(uint64_t)PAGE_MASK;
-		copy = bytes;
 		len = s->b_len;
+		memcpy(b->b_bytes, bytes, len);
 	}
 	b->b_len = (uint16_t)len;
-	b->b_bytes = (uint8_t *)(b->b_insn + b->b_count);
-	memmove(b->b_bytes, copy, len);
+	decoded_keep(bc, d, b);
 	arena_take(bc, (size_t)(b->b_bytes + len - (uint8_t *)b));
 	block_add(bc, b);
 	return (b);

@@ -1,5 +1,5 @@
 /*
- * The cache of decoded code.
+ * The cache of code.
  *
  * A block is a run of instructions that follow each other in one page of
  * physical memory, up to the first that ends it (INSN_END) or 64 of them. An
@@ -14,6 +14,10 @@
  *    dead. Whoever enters a block compares it first.
  * 3. Dead blocks keep their memory until the whole cache is flushed, which
  *    happens only while none executes: pointers to them stay readable.
+ * 4. A block's decoded instructions are many times its size, and of most
+ *    blocks they are wanted a few times. They are kept while there is room:
+ *    block_insns() decodes anew, from b_bytes, what has gone. What it returns
+ *    stays until the next block_insns() or block_find() of another block.
  */
 #ifndef SOFT_BLOCK_H
 #define SOFT_BLOCK_H
@@ -39,21 +43,21 @@ struct block {
 	uint8_t		 b_mode;	/* how it was decoded: BLOCK_* */
 	bool		 b_temp;	/* not in the cache: use once */
 	uint8_t		 b_runs;	/* times interpreted, up to 255 */
+	struct insn	*b_decoded;	/* NULL: see block_insns() */
 	struct tblock	*b_trans;	/* translations (jit/jit.h) */
 	struct trace_member *b_traces;	/* traces it is part of */
 	/* Where it went on, in the same page: not taken, taken. */
 	struct block	*b_succ[2];
 	struct block	*b_hash;	/* next of the same bucket */
 	struct block	*b_page[2];	/* next of the same page; of the tail's */
-	uint8_t		*b_bytes;	/* what was decoded */
 	/* Bytes of the same page, behind its branches, that its translations
 	 * depend on as well; bp_len 0: none. */
 	struct {
-		const uint8_t *bp_bytes;
+		uint32_t bp_bytes;	/* in bc_arena */
 		uint16_t bp_off;
 		uint8_t	bp_len;
 	} b_peek[2];
-	struct insn	 b_insn[];
+	uint8_t		 b_bytes[];	/* what was decoded */
 };
 
 /* b_mode */
@@ -85,18 +89,27 @@ struct block_cache {
 	uint64_t	 bc_jump_gen;
 	uint64_t	 bc_key;	/* bc_jump_gen and the mode: see below */
 	uint32_t	 bc_epoch;
-	uint8_t		*bc_arena;
+	uint8_t		*bc_arena;	/* blocks */
 	size_t		 bc_used;
+	/* Decoded instructions, in segments. When one is full the next is
+	 * emptied and used, round and round. */
+	uint8_t		*bc_decoded;
+	unsigned	 bc_segments, bc_segment;
+	uint32_t	*bc_fill;	/* bytes in use of each */
 	struct block	**bc_hash;
 	struct code_page **bc_pages;
 	struct block	*bc_temp;
 };
 
-struct block_cache *block_cache_new(void);
+/* few: blocks are translated when they are executed again, so that not many
+ * have to be kept decoded. */
+struct block_cache *block_cache_new(bool few);
 void		 block_cache_free(struct block_cache *);
 
 /* The block at CS:RIP; raises the faults of an instruction fetch. */
 struct block	*block_find(struct cpu *);
+/* Decodes b->b_decoded anew. */
+void		 block_decode(const struct cpu *, struct block *b);
 /* This VCPU wrote guest memory [gpa, gpa+len), inside a page with code. */
 void		 block_written(struct cpu *, uint64_t gpa, unsigned len);
 /* The blocks of [gpa, gpa+len), inside a page. */
@@ -123,6 +136,15 @@ void		 block_mode_update(struct cpu *);
 void		 block_jumps_flush(struct cpu *);
 /* The same if code was fetched from linear's page. */
 void		 block_jumps_forget(struct cpu *, uint64_t linear);
+
+/* b's instructions: see 4. */
+static inline const struct insn *
+block_insns(const struct cpu *c, struct block *b)
+{
+	if (__builtin_expect(b->b_decoded == NULL, 0))
+		block_decode(c, b);
+	return (b->b_decoded);
+}
 
 static inline struct block_jump *
 block_jump_slot(struct block_cache *bc, uint64_t linear)

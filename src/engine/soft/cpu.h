@@ -322,7 +322,7 @@ struct cpu {
 	struct block_cache *c_blocks;	/* block.h */
 	uint32_t	 c_epoch_neg;	/* minus its bc_epoch, for jit/flow.c */
 	struct stub_cache *c_stubs;	/* stub.h */
-	const struct block *c_block;	/* executing now */
+	struct block	*c_block;	/* executing now */
 	struct direct	*c_direct;	/* direct/direct.h, or NULL */
 	atomic_bool	 c_sampling;	/* it runs: jit/sample.c may ask */
 	uint64_t	 c_insn_count;	/* executed since reset, for --stats */

@@ -80,7 +80,8 @@ static void
 run_count(struct cpu *c)
 {
 	if (c->c_block != NULL && c->c_insn != NULL && !c->c_single)
-		c->c_insn_count += (uint64_t)(c->c_insn - c->c_block->b_insn);
+		c->c_insn_count += (uint64_t)(c->c_insn -
+		    c->c_block->b_decoded);
 	c->c_block = NULL;
 }
 
@@ -260,7 +261,7 @@ run_single(struct cpu *c)
 	c->c_before.rf = (c->c_rflags & FL_RF) != 0;
 	c->c_before.dr6_pending = c->c_dr6_pending;
 	c->c_block = block_find(c);
-	i = c->c_block->b_insn;
+	i = block_insns(c, c->c_block);
 	c->c_single = true;
 	c->c_step = (c->c_rflags & FL_TF) != 0;
 	c->c_shadow_sti = c->c_shadow_ss = false;
@@ -279,9 +280,9 @@ run_single(struct cpu *c)
 
 /* The instructions of b. */
 static inline void
-execute(struct cpu *c, const struct block *b)
+execute(struct cpu *c, struct block *b)
 {
-	const struct insn *i = b->b_insn, *end = i + b->b_count;
+	const struct insn *i = block_insns(c, b), *end = i + b->b_count;
 
 	c->c_block = b;
 	do {
@@ -294,13 +295,13 @@ execute(struct cpu *c, const struct block *b)
 }
 
 void
-run_block(struct cpu *c, const struct block *b)
+run_block(struct cpu *c, struct block *b)
 {
 	uint64_t past = c->c_rip + b->b_len;
 
 	execute(c, b);
 	c->c_block = NULL;
-	c->c_repeating = run_repeats(c, &b->b_insn[b->b_count - 1], past);
+	c->c_repeating = run_repeats(c, &b->b_decoded[b->b_count - 1], past);
 }
 
 /* Blocks, until something is requested. */
@@ -356,7 +357,7 @@ run_blocks(struct cpu *c)
 	} while (__builtin_expect(atomic_load_explicit(&c->c_request,
 	    memory_order_relaxed) == 0, 1));
 	last = c->c_block;
-	c->c_repeating = run_repeats(c, &last->b_insn[last->b_count - 1],
+	c->c_repeating = run_repeats(c, &last->b_decoded[last->b_count - 1],
 	    from + last->b_len);
 }
 

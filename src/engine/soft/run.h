@@ -11,7 +11,7 @@ int	run_vcpu(struct cpu *, struct engine_run *);
 /* Could an external interrupt be delivered at this boundary? */
 bool	run_ready(const struct cpu *);
 /* Executes b, which is at CS:RIP, to its end. */
-void	run_block(struct cpu *, const struct block *);
+void	run_block(struct cpu *, struct block *);
 /* Ends the instruction with c_event to be delivered. */
 _Noreturn void	run_fault(struct cpu *);
 /* Called by an instruction that has to be executed by itself, before anything

@@ -362,7 +362,7 @@ soft_vcpu_new(struct engine_vm *vm, unsigned id, const struct engine_host *host,
 	c->c_hostarg = arg;
 	c->c_tlb_gen = 1;
 	c->c_mmu = mmu_new();
-	c->c_blocks = block_cache_new();
+	c->c_blocks = block_cache_new(!vm->ev_jit.jo_interp);
 	c->c_written = calloc(1, sizeof(*c->c_written));
 	if (c->c_mmu == NULL || c->c_blocks == NULL || c->c_written == NULL) {
 		soft_vcpu_free(v);

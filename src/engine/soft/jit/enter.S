@@ -261,7 +261,7 @@ miss_fails:
 	FPU_STORE
 	jmp	leave_stored
 
-/* bool helper(struct cpu *, const struct insn *). False: the interpreter does
+/* bool helper(struct cpu *, unsigned which). False: the interpreter does
  * what is left of the instruction. */
 	.balign	32
 thunk_string:

@@ -152,7 +152,7 @@ harmless(const struct insn *i)
 static void
 check_ahead(const struct tr *x, struct tr_frame *f, unsigned first)
 {
-	const struct insn *insn = x->x_block->b_insn;
+	const struct insn *insn = block_insns(x->x_cpu, x->x_block);
 	unsigned k;
 
 	if (x->x_jit->j_opt.jo_exact || x->x_live[f->f_from] == 0)
@@ -189,7 +189,7 @@ frame_end(struct tr *x, struct tr_frame *f, unsigned *count, unsigned *first)
 void
 tr_frames(struct tr *x, unsigned count)
 {
-	const struct insn *insn = x->x_block->b_insn;
+	const struct insn *insn = block_insns(x->x_cpu, x->x_block);
 	struct tr_frame *f;
 	struct sp_access a;
 	enum sp_effect effect;

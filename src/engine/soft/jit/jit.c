@@ -339,7 +339,7 @@ static void
 interpret(struct cpu *c, struct tblock *t, unsigned k)
 {
 	struct jit *j = c->c_jit;
-	const struct insn *i = &t->t_block->b_insn[k];
+	const struct insn *i = &block_insns(c, t->t_block)[k];
 	uint64_t rip;
 
 	if (j->j_opt.jo_count)
@@ -396,7 +396,7 @@ static bool
 interpret_inside(struct cpu *c, struct tblock *t, unsigned k)
 {
 	struct jit *j = c->c_jit;
-	const struct insn *i = &t->t_block->b_insn[k];
+	const struct insn *i = &block_insns(c, t->t_block)[k];
 	uint64_t rip = jit_rip(c, t, k) + i->i_len;
 	uint32_t flushes = j->j_flushes;
 
@@ -629,11 +629,18 @@ record(struct cpu *c, struct block *b)
 
 /* Interrupts wait until what is behind STI has begun. */
 static bool
-behind_sti(const struct jit_link *l)
+behind_sti(const struct cpu *c, const struct jit_link *l)
 {
 	const struct tblock *t = l->l_from;
 
-	return (t->t_block->b_insn[t->t_count - 1].i_exec == insn_sti);
+	return (block_insns(c, t->t_block)[t->t_count - 1].i_exec ==
+	    insn_sti);
+}
+
+static bool
+ends_in_ret(const struct cpu *c, struct block *b)
+{
+	return (block_insns(c, b)[b->b_count - 1].i_exec == insn_ret);
 }
 
 void
@@ -665,7 +672,7 @@ jit_run(struct cpu *c)
 		    (t = translation(c, b)) == NULL) {
 			j->j_stats.js_interp_blocks++;
 			run_block(c, b);
-			if (b->b_insn[b->b_count - 1].i_exec == insn_ret &&
+			if (ends_in_ret(c, b) &&
 			    c->c_jmode == j->j_rs_mode[j->j_rs_class])
 				jit_returned(c);
 			l = NULL;
@@ -692,5 +699,5 @@ jit_run(struct cpu *c)
 			l = NULL;
 		}
 	} while (atomic_load_explicit(&c->c_request,
-	    memory_order_relaxed) == 0 || (l != NULL && behind_sti(l)));
+	    memory_order_relaxed) == 0 || (l != NULL && behind_sti(c, l)));
 }

@@ -345,7 +345,7 @@ const struct tlb_entry *jit_fetch(struct cpu *, uint64_t linear);
  * behind it. Light. */
 unsigned jit_sys(struct cpu *, unsigned which, uint64_t next);
 /* For the STRING thunk (string.c). */
-bool	jit_string(struct cpu *, const struct insn *);
+bool	jit_string(struct cpu *, unsigned what);
 /* The entry that there was for linear in the current mode, if it still holds:
  * it is in the jump cache again. Where it leads, or NULL. Light. */
 uint8_t	*jc_again(struct cpu *, uint64_t linear);

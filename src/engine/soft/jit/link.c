@@ -111,11 +111,12 @@ link_guard(struct cpu *c, const struct jit_link *l, const struct block *to)
  * known to go on.
  */
 static uint32_t
-link_entry(const struct jit_link *l, const struct tblock *t)
+link_entry(const struct cpu *c, const struct jit_link *l,
+    const struct tblock *t)
 {
-	const struct block *from = l->l_from->t_block;
+	struct block *from = l->l_from->t_block;
 	bool poll = l->l_entry == LINK_POLL || (t->t_map != NULL &&
-	    from->b_insn[from->b_count - 1].i_exec != insn_sti);
+	    block_insns(c, from)[from->b_count - 1].i_exec != insn_sti);
 
 	return (t->t_code + (poll ? t->t_poll : t->t_body));
 }
@@ -159,7 +160,7 @@ jit_link(struct cpu *c, struct jit_link *l, struct tblock *t)
 	if ((l->l_next = t->t_incoming) != NULL)
 		l->l_next->l_prev = &l->l_next;
 	t->t_incoming = l;
-	patch(j, l->l_site, link_entry(l, t));
+	patch(j, l->l_site, link_entry(c, l, t));
 	j->j_stats.js_links++;
 }
 
@@ -223,7 +224,7 @@ jit_miss(struct cpu *c, const struct tblock *t, unsigned k, uint64_t target)
 	const struct insn *i;
 
 	if (k < t->t_count) {
-		i = &t->t_block->b_insn[k];
+		i = &block_insns(c, t->t_block)[k];
 		if (i->i_exec == insn_call_rel || i->i_exec == insn_call_rm)
 			return (false);
 		if ((t->t_mode & JM_64) != 0 && !cpu_canonical(target)) {

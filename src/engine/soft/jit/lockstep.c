@@ -128,10 +128,12 @@ lockstep_alone(const struct insn *i)
 /* A repetition can be done twice; it is alone because it may take more than
  * one execution. */
 static bool
-is_repetition(const struct block *b)
+is_repetition(const struct cpu *c, struct block *b)
 {
-	return (b->b_count == 1 && (b->b_insn[0].i_flags & INSN_IO) == 0 &&
-	    b->b_insn[0].i_flags & (INSN_REP | INSN_REPNE));
+	unsigned flags = block_insns(c, b)->i_flags;
+
+	return (b->b_count == 1 && (flags & INSN_IO) == 0 &&
+	    flags & (INSN_REP | INSN_REPNE));
 }
 
 /* --- states --------------------------------------------------------------------------- */
@@ -325,8 +327,9 @@ states_same(const struct lockstep *ls, bool print)
 }
 
 static _Noreturn void
-mismatch(struct cpu *c, const struct block *b, const struct tblock *t)
+mismatch(struct cpu *c, struct block *b, const struct tblock *t)
 {
+	const struct insn *insn = block_insns(c, b);
 	struct lockstep *ls = c->c_jit->j_lockstep;
 	const uint8_t *p = b->b_bytes, *code;
 	char text[64];
@@ -336,12 +339,10 @@ mismatch(struct cpu *c, const struct block *b, const struct tblock *t)
 	    "differs:", b->b_count, (unsigned long long)
 	    ls->ls_before.s_cpu.c_rip, c->c_jmode);
 	for (n = 0; n < b->b_count; n++) {
-		for (k = 0; k < b->b_insn[n].i_len && p != NULL; k++)
+		for (k = 0; k < insn[n].i_len; k++)
 			hex(text + k * 2, 4, p + k, 1);
-		if (p != NULL)
-			p += b->b_insn[n].i_len;
-		log_warn("lockstep:   %-10s %s", insn_name(&b->b_insn[n]),
-		    p != NULL ? text : "");
+		p += insn[n].i_len;
+		log_warn("lockstep:   %-10s %s", insn_name(&insn[n]), text);
 	}
 	states_same(ls, true);
 	memory_same(ls, true);
@@ -421,13 +422,13 @@ journal_undo(struct lockstep *ls, bool keep)
 
 /* The first count instructions of b from number k on, as run_block() does. */
 static void
-block_execute(struct cpu *c, const struct block *b, unsigned k, unsigned count)
+block_execute(struct cpu *c, struct block *b, unsigned k, unsigned count)
 {
-	const struct insn *i;
+	const struct insn *i, *insn = block_insns(c, b);
 
 	c->c_block = b;
 	for (; k < count; k++) {
-		i = c->c_insn = &b->b_insn[k];
+		i = c->c_insn = &insn[k];
 		c->c_rip += i->i_len;
 		i->i_exec(c, i);
 	}
@@ -438,7 +439,7 @@ block_execute(struct cpu *c, const struct block *b, unsigned k, unsigned count)
 }
 
 static int
-interpret(struct cpu *c, const struct block *b, const struct tblock *t)
+interpret(struct cpu *c, struct block *b, const struct tblock *t)
 {
 	uint64_t start = c->c_rip;
 	int left;
@@ -447,7 +448,7 @@ interpret(struct cpu *c, const struct block *b, const struct tblock *t)
 		return (left);
 	do
 		block_execute(c, b, 0, t->t_count);
-	while (is_repetition(b) && c->c_rip == start);
+	while (is_repetition(c, b) && c->c_rip == start);
 	return (0);
 }
 
@@ -456,19 +457,20 @@ interpret(struct cpu *c, const struct block *b, const struct tblock *t)
 static unsigned
 inside(const struct cpu *c, const struct tblock *t, uint64_t start)
 {
+	const struct insn *insn = block_insns(c, t->t_block);
 	uint64_t rip = start;
 	unsigned k;
 
 	for (k = 0; k < t->t_count; k++) {
 		if (rip == c->c_rip)
 			return (k);
-		rip += t->t_block->b_insn[k].i_len;
+		rip += insn[k].i_len;
 	}
 	return (0);
 }
 
 static int
-translate(struct cpu *c, const struct block *b, struct tblock *t)
+translate(struct cpu *c, struct block *b, struct tblock *t)
 {
 	const struct lockstep *ls = c->c_jit->j_lockstep;
 	uint64_t start = c->c_rip;
@@ -479,7 +481,7 @@ translate(struct cpu *c, const struct block *b, struct tblock *t)
 		return (left);
 	do
 		jit_enter_body(c, t);
-	while (is_repetition(b) && c->c_rip == start);
+	while (is_repetition(c, b) && c->c_rip == start);
 	/* It may have been left early: something was requested. */
 	if (c->c_rip != ls->ls_interp.s_cpu.c_rip &&
 	    (k = inside(c, t, start)) != 0)
@@ -496,8 +498,8 @@ jit_lockstep(struct cpu *c, struct block *b, struct tblock *t)
 	unsigned tries;
 	int left = 0;
 
-	if (b->b_count == 1 && lockstep_alone(&b->b_insn[0]) &&
-	    !is_repetition(b)) {
+	if (b->b_count == 1 && lockstep_alone(block_insns(c, b)) &&
+	    !is_repetition(c, b)) {
 		run_block(c, b);
 		return;
 	}

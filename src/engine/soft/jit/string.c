@@ -322,24 +322,26 @@ static bool (*const step[8])(struct string *) = {
 
 /*
  * jit_string:
- *	executes i, whose state is in c but for vectors, RIP and what calls
- *	preserve. False if the interpreter has to, from where it stands.
+ *	executes the instruction that what describes (tr_string), whose state is
+ *	in c but for vectors, RIP and what calls preserve. False if the
+ *	interpreter has to, from where it stands.
  */
 bool
-jit_string(struct cpu *c, const struct insn *i)
+jit_string(struct cpu *c, unsigned what)
 {
-	struct string s = { .s_c = c, .s_size = i->i_osize, .s_count = 1 };
+	struct string s = { .s_c = c, .s_size = what >> 8 & 15, .s_count = 1 };
+	unsigned seg = what >> 16 & 15;
 
 	if (c->c_rflags & FL_DF)
 		return (false);
-	s.s_mask = i->i_asize == 8 ? UINT64_MAX : UINT32_MAX;
-	if (i->i_seg >= SEG_FS)
-		s.s_base = c->c_seg[i->i_seg].s_base;
-	s.s_repeat = i->i_flags & (INSN_REP | INSN_REPNE);
+	s.s_mask = (what >> 12 & 15) == 8 ? UINT64_MAX : UINT32_MAX;
+	if (seg >= SEG_FS)
+		s.s_base = c->c_seg[seg].s_base;
+	s.s_repeat = what >> 20;
 	if (s.s_repeat != 0)
 		s.s_count = c->c_gpr[RCX] & s.s_mask;
 	while (s.s_count != 0) {
-		if (!step[i->i_opcode >> 1 & 7](&s))
+		if (!step[what >> 1 & 7](&s))
 			return (false);
 		if (s.s_count != 0 && atomic_load_explicit(&c->c_request,
 		    memory_order_relaxed) != 0)
@@ -357,7 +359,9 @@ tr_string(struct tr *x, const struct insn *i)
 	if (i->i_asize != (x->x_64 ? 8 : 4) ||
 	    (!x->x_64 && ((x->x_mode & JM_DATA) == 0 || i->i_seg != SEG_DS)))
 		return (false);
-	e_mov_imm(x, H_T1, (uintptr_t)i);
+	e_mov_imm(x, H_T1, i->i_opcode | (unsigned)i->i_osize << 8 |
+	    (unsigned)i->i_asize << 12 | (unsigned)i->i_seg << 16 |
+	    (i->i_flags & (INSN_REP | INSN_REPNE)) << 20);
 	e_call_thunk(x, THUNK_STRING);
 	return (true);
 }

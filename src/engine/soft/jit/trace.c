@@ -65,9 +65,9 @@ passes(const struct insn *i)
 }
 
 static const struct insn *
-last_insn(const struct tblock *t)
+last_insn(const struct cpu *c, const struct tblock *t)
 {
-	return (&t->t_block->b_insn[t->t_count - 1]);
+	return (&block_insns(c, t->t_block)[t->t_count - 1]);
 }
 
 /* From the head's page to linear's. */
@@ -142,7 +142,7 @@ trace_record(struct cpu *c, struct tblock *t, uint64_t linear)
 	}
 	tr->tr_blocks[tr->tr_nblocks++] = t;
 	tr->tr_ninsns += t->t_count;
-	if (!passes(last_insn(t))) {
+	if (!passes(last_insn(c, t))) {
 		tr->tr_next_linear[tr->tr_nblocks - 1] = NO_VA;
 		trace_make(c);
 	}
@@ -152,20 +152,28 @@ trace_record(struct cpu *c, struct tblock *t, uint64_t linear)
 
 /* tr_insn from tr_blocks; a loop that is short enough is repeated. */
 static void
-path_make(struct trace *tr)
+path_make(const struct cpu *c, struct trace *tr)
 {
 	struct trace_insn *ti = tr->tr_insn;
+	struct insn *insn = tr->tr_decoded;
 	struct tblock *t;
 	unsigned n, k, copies = 1, once = tr->tr_ninsns;
 	uint64_t linear;
 	int32_t off;
 
+	for (n = 0; n < tr->tr_nblocks; n++) {
+		t = tr->tr_blocks[n];
+		memcpy(insn, block_insns(c, t->t_block),
+		    t->t_count * sizeof(*insn));
+		insn += t->t_count;
+	}
 	if (tr->tr_loop)
 		while (copies < TRACE_UNROLL &&
 		    (copies + 1) * once <= TRACE_INSNS / 2)
 			copies++;
 	tr->tr_ninsns = 0;
-	while (copies-- > 0)
+	while (copies-- > 0) {
+		insn = tr->tr_decoded;
 		for (n = 0; n < tr->tr_nblocks; n++) {
 			t = tr->tr_blocks[n];
 			linear = n == 0 ? tr->tr_linear :
@@ -174,7 +182,7 @@ path_make(struct trace *tr)
 			    (int32_t)(linear & PAGE_MASK);
 			for (k = 0; k < t->t_count; k++) {
 				ti = &tr->tr_insn[tr->tr_ninsns++];
-				ti->ti_insn = &t->t_block->b_insn[k];
+				ti->ti_insn = insn++;
 				ti->ti_tier1 = t;
 				ti->ti_k = (uint8_t)k;
 				ti->ti_off = off;
@@ -185,6 +193,7 @@ path_make(struct trace *tr)
 			    (uint64_t)(int64_t)off;
 			ti->ti_taken = tr->tr_next_linear[n] != linear;
 		}
+	}
 }
 
 /*
@@ -983,7 +992,7 @@ trace_make(struct cpu *c)
 	    j->j_size - j->j_cold_used < 2 * TRACE_CODE ||
 	    j->j_arena_size - j->j_arena_used < TRACE_ARENA)
 		return;
-	path_make(tr);
+	path_make(c, tr);
 	tr->tr_cut = false;
 	path_liveness(tr);
 	path_cut(tr, path_paired(tr));

@@ -111,6 +111,7 @@ struct trace {
 	struct tblock	*tr_blocks[TRACE_BLOCKS];
 	uint64_t	 tr_next_linear[TRACE_BLOCKS];	/* after each */
 	struct trace_insn tr_insn[TRACE_INSNS + 1];
+	struct insn	 tr_decoded[TRACE_INSNS / 2];	/* of tr_blocks */
 	uint16_t	 tr_live[TRACE_INSNS + 1];
 	unsigned	 tr_now;	/* being emitted */
 	/* the group, plus 1, whose addend T0 (T1) holds; 0 none */

@@ -109,13 +109,14 @@ peek_flags(struct tr *x, unsigned which, int64_t off)
 static unsigned
 live_after(struct tr *x, unsigned count)
 {
-	const struct insn *i = &x->x_block->b_insn[count - 1];
+	const struct insn *insn = block_insns(x->x_cpu, x->x_block);
+	const struct insn *i = &insn[count - 1];
 	tr_rule *rule = i->i_op->o_rule;
 	int64_t next = x->x_off, target;
 	unsigned n, live = 0;
 
 	for (n = 0; n < count; n++)
-		next += x->x_block->b_insn[n].i_len;
+		next += insn[n].i_len;
 	target = next + (int64_t)i->i_imm;
 	if (x->x_jit->j_opt.jo_exact)
 		return (FL_ARITH);
@@ -133,7 +134,7 @@ live_after(struct tr *x, unsigned count)
 static void
 live_flags(struct tr *x, unsigned count)
 {
-	const struct insn *insn = x->x_block->b_insn;
+	const struct insn *insn = block_insns(x->x_cpu, x->x_block);
 	unsigned k, in, out;
 
 	x->x_live[count] = (uint16_t)live_after(x, count);
@@ -146,7 +147,7 @@ live_flags(struct tr *x, unsigned count)
 static void
 instructions(struct tr *x, unsigned count)
 {
-	const struct insn *insn = x->x_block->b_insn;
+	const struct insn *insn = block_insns(x->x_cpu, x->x_block);
 	uint8_t *before;
 	unsigned ncold;
 
@@ -212,7 +213,7 @@ jit_translate(struct cpu *c, struct block *b, uint64_t linear)
 	x.x_frame = NULL;
 	x.x_frame_p = NULL;
 	x.x_ncold = 0;
-	x.x_i = b->b_insn;
+	x.x_i = block_insns(c, b);
 	x.x_k = 0;
 
 	live_flags(&x, count);
@@ -232,12 +233,12 @@ jit_translate(struct cpu *c, struct block *b, uint64_t linear)
 uint64_t
 jit_rip(const struct cpu *c, const struct tblock *t, unsigned k)
 {
-	const struct block *b = t->t_block;
 	uint64_t rip = t->t_va != NO_VA ? t->t_va : c->c_pageva;
+	const struct insn *insn = k > 0 ? block_insns(c, t->t_block) : NULL;
 	unsigned n;
 
-	rip += b->b_gpa & PAGE_MASK;
+	rip += t->t_block->b_gpa & PAGE_MASK;
 	for (n = 0; n < k; n++)
-		rip += b->b_insn[n].i_len;
+		rip += insn[n].i_len;
 	return (t->t_mode & JM_64 ? rip : (uint32_t)rip);
 }
