@@ -313,19 +313,6 @@ block_forget(struct cpu *c, uint64_t gpa, unsigned len)
 }
 
 void
-block_untranslate(struct cpu *c)
-{
-	struct block *b;
-	unsigned n;
-
-	for (n = 0; n < BLOCK_HASH; n++)
-		for (b = c->c_blocks->bc_hash[n]; b != NULL; b = b->b_hash) {
-			b->b_trans = NULL;
-			b->b_traces = NULL;
-		}
-}
-
-void
 block_flush(struct cpu *c)
 {
 	struct block_cache *bc = c->c_blocks;

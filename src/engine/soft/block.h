@@ -116,8 +116,6 @@ void		 block_written(struct cpu *, uint64_t gpa, unsigned len);
 void		 block_forget(struct cpu *, uint64_t gpa, unsigned len);
 /* Everything; no block may be executing. */
 void		 block_flush(struct cpu *);
-/* No block has a translation any more. */
-void		 block_untranslate(struct cpu *);
 /* From now on bytes are compared before a block is entered again. */
 void		 block_epoch(struct cpu *);
 /* Copies len bytes at off of b's (first) page. */

@@ -288,8 +288,7 @@ jit_publish(struct cpu *c, struct tblock *t)
 	    sizeof(t->t_off[0]) + 15) & ~15u;
 	j->j_used = t->t_code + t->t_size;
 	j->j_cold_used = t->t_cold + t->t_cold_size;
-	if (j->j_last != NULL)
-		j->j_last->t_later = t;
+	*(j->j_last != NULL ? &j->j_last->t_later : &j->j_first) = t;
 	j->j_last = t;
 	publish_chunks(j, t, t->t_code, t->t_size);
 	publish_chunks(j, t, t->t_cold, t->t_cold_size);
@@ -318,15 +317,19 @@ void
 jit_flush(struct cpu *c)
 {
 	struct jit *j = c->c_jit;
+	struct tblock *t;
 
-	block_untranslate(c);
+	for (t = j->j_first; t != NULL; t = t->t_later) {
+		t->t_block->b_trans = NULL;
+		t->t_block->b_traces = NULL;
+	}
 	trace_abandon(c);
 	c->c_slots = 1;
 	trace_slots_flush(c);
 	j->j_slots = 0;
 	chunks_clear(j, 0, j->j_used);
 	chunks_clear(j, j->j_cold, j->j_cold_used);
-	j->j_last = NULL;
+	j->j_first = j->j_last = NULL;
 	j->j_used = j->j_thunks;
 	j->j_cold_used = j->j_cold;
 	j->j_arena_used = 64;

@@ -222,7 +222,7 @@ struct jit {
 	uint8_t		*j_arena;	/* tblocks; offset 0 is nobody's */
 	uint32_t	 j_arena_used, j_arena_size;
 	struct tblock	**j_chunk;	/* first to overlap such a piece of code */
-	struct tblock	*j_last;	/* in the order of t_code */
+	struct tblock	*j_first, *j_last;	/* in the order of t_code */
 	uint8_t		*j_returns;	/* [I] the return stacks' memory */
 	uint64_t	 j_rs[JT_CLASSES];	/* their RSPs, but for the one
 						   that is c_rstack: */
