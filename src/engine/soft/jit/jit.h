@@ -245,11 +245,11 @@ struct jit {
 		uint64_t js_translated, js_insns, js_bytes, js_flushes,
 			 js_killed, js_links, js_unlinks;
 		uint64_t js_enter, js_interp_insns, js_interp_blocks;
-		uint64_t js_jc_miss, js_jc_fill, js_jc_flush;
+		uint64_t js_jc_miss, js_jc_fill;
 		uint64_t js_fill_read, js_fill_write, js_slow, js_tlb_flush;
 		uint64_t js_poll, js_fault, js_ret_reset;
 		uint64_t js_compared;	/* instructions, in lockstep */
-		uint64_t js_traces, js_trace_exits;
+		uint64_t js_traces;
 		/* interpreted from translated code, by map << 8 | opcode
 		 * (maps 0 and 1) */
 		uint64_t js_by_insn[512];

@@ -96,7 +96,6 @@ jit_report(const struct cpu *c, char *buf, size_t len)
 	add_interpreted(&t, js);
 	COUNT(&t, "jump cache misses", js->js_jc_miss);
 	COUNT(&t, "jump cache fills", js->js_jc_fill);
-	COUNT(&t, "jump cache flushes", js->js_jc_flush);
 	COUNT(&t, "TLB fills for reading", js->js_fill_read);
 	COUNT(&t, "TLB fills for writing", js->js_fill_write);
 	COUNT(&t, "accesses done by the interpreter", js->js_slow);
