@@ -43,6 +43,18 @@ struct vmm_engine_params {
 };
 
 /*
+ * VMM_IOC_ENGINEINFO: what there is to say about the engine of that index, in
+ * the order in which "auto" tries them. ENOENT: there is none.
+ */
+struct vmm_engineinfo_params {
+	uint32_t	vng_index;	/* in */
+	uint32_t	vng_works;	/* on this host; else vng_why says why */
+	char		vng_name[16];
+	char		vng_why[192];
+	char		vng_text[1024];	/* for people: lines of "name: value" */
+};
+
+/*
  * VMM_IOC_ENABLE: switches extensions on for a VM, before its first RUN. EBUSY
  * after it, EINVAL for unknown bits.
  */
@@ -180,6 +192,7 @@ struct vmm_stats_params {
 #define VMM_IOC_STATS	_IOWR('V', 134, struct vmm_stats_params)
 #define VMM_IOC_IRQSTATE _IOWR('V', 135, struct vmm_irqstate_params)
 #define VMM_IOC_SHARE	_IOW('V', 136, struct vmm_share_params)
+#define VMM_IOC_ENGINEINFO _IOWR('V', 137, struct vmm_engineinfo_params)
 
 #ifdef __cplusplus
 }

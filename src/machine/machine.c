@@ -37,7 +37,7 @@ vm_engine(struct machine *m, struct err *err)
 	if (vmm_ioctl(m->m_vmm, VMM_IOC_ENGINE, &ve) == 0)
 		return (0);
 	if (errno == EINVAL)
-		return (err_set(err, "%s; use --engine auto or soft",
+		return (err_set(err, "%s; use --engine auto, kvm or soft",
 		    ve.ve_why));
 	if (errno == ENODEV)
 		return (err_set(err, "the engine \"%s\" does not work here: "

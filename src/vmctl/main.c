@@ -34,7 +34,10 @@ static const struct command commands[] = {
 	    "default);\n"
 	    "                    connections to the host's port go to the "
 	    "guest's\n"
-	    "--engine auto|soft  the CPU engine\n"
+	    "--engine auto|kvm|soft\n"
+	    "                    the CPU engine; see \"vmctl info\"\n"
+	    "-q, --quiet         do not tell of an engine that does not work "
+	    "here\n"
 	    "--stats             print what the CPU engine counted at the "
 	    "end,\n"
 	    "                    and on SIGUSR1\n"
@@ -44,6 +47,7 @@ static const struct command commands[] = {
 	    "--exit-port port    end the VM when the guest writes v to this "
 	    "I/O port,\n"
 	    "                    with status (v << 1) | 1\n" },
+	{ "info", info_command, "", "tell which CPU engines work here", NULL },
 	{ "status", status_command, "[id | name]", "list the host's VMs",
 	    NULL },
 	{ "show", status_command, "[id | name]", "the same as status", NULL },

@@ -29,6 +29,7 @@ struct run_options {
 	uint64_t		ro_timeout;	/* ns, 0: none */
 	const char		*ro_timeout_word;
 	bool			ro_net;		/* --net was given */
+	bool			ro_quiet;
 };
 
 /* A machine under way. */
@@ -52,6 +53,7 @@ static const struct option run_longopts[] = {
 	{ "append", required_argument, NULL, OPT_APPEND },
 	{ "net", required_argument, NULL, OPT_NET },
 	{ "engine", required_argument, NULL, OPT_ENGINE },
+	{ "quiet", no_argument, NULL, 'q' },
 	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
 	{ "no-reboot", no_argument, NULL, OPT_NO_REBOOT },
 	{ "exit-port", required_argument, NULL, OPT_EXIT_PORT },
@@ -101,6 +103,9 @@ set_option(struct run_options *ro, int opt, const char *word, struct err *err)
 		if (parse_size(word, &mc->mc_memory, err) == -1)
 			return (-1);
 		return (memory_check(mc->mc_memory, err));
+	case 'q':
+		ro->ro_quiet = true;
+		return (0);
 	case OPT_INITRD:
 		if (mc->mc_ninitrds == MACHINE_MODULES_MAX)
 			return (err_set(err, "more than %d files",
@@ -195,7 +200,7 @@ read_options(const struct command *c, int argc, char **argv,
 	mc->mc_console_in = STDIN_FILENO;
 	mc->mc_console_out = STDOUT_FILENO;
 
-	while ((opt = getopt_long(argc, argv, ":b:d:hm:", run_longopts,
+	while ((opt = getopt_long(argc, argv, ":b:d:hm:q", run_longopts,
 	    NULL)) != -1) {
 		if (opt == 'h') {
 			*status = help(c);
@@ -431,6 +436,8 @@ run_command(const struct command *c, int argc, char **argv)
 	}
 	if (machine_new(&s.s_machine, &ro.ro_config, &err) == -1)
 		return (complain("%s: %s", c->c_name, err.e_text));
+	if (!ro.ro_quiet)
+		info_fallback(ro.ro_config.mc_engine);
 	s.s_options = &ro;
 	log_info("%s is VM %u", ro.ro_name,
 	    (unsigned)machine_vm_id(s.s_machine));

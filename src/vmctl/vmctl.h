@@ -41,10 +41,15 @@ int	help(const struct command *);
 
 /* the commands */
 
+int	info_command(const struct command *, int, char **);
 int	run_command(const struct command *, int, char **);
 int	status_command(const struct command *, int, char **);
 int	stop_command(const struct command *, int, char **);
 int	wait_command(const struct command *, int, char **);
+
+/* info.c: says so in one line if the engine that a user means by this name is
+ * not the best one, because that does not work here. */
+void	info_fallback(const char *engine);
 
 /* parse.c: the options' values. 0, or -1 with a line in err. */
 

@@ -56,6 +56,7 @@ static const struct command {
 	{ VMM_IOC_WRITEVMPARAMS, cmd_writevmparams,	false },
 	{ VMM_IOC_MPROTECT_EPT,	cmd_mprotect_ept,	false },
 	{ VMM_IOC_ENGINE,	cmd_engine,		true },
+	{ VMM_IOC_ENGINEINFO,	cmd_engineinfo,		false },
 	{ VMM_IOC_ENABLE,	cmd_enable,		false },
 	{ VMM_IOC_SHARE,	cmd_share,		false },
 	{ VMM_IOC_KICK,		cmd_kick,		false },
@@ -69,6 +70,7 @@ union params {
 	struct vm_resetcpu_params	resetcpu;
 	struct vm_rwregs_params		rwregs;
 	struct vmm_engine_params	engine;
+	struct vmm_engineinfo_params	engineinfo;
 	struct vmm_stats_params		stats;
 };
 

@@ -79,6 +79,7 @@ int	cmd_create(struct call *, void *);	/* vm.c */
 int	cmd_info(struct call *, void *);
 int	cmd_term(struct call *, void *);
 int	cmd_engine(struct call *, void *);
+int	cmd_engineinfo(struct call *, void *);
 int	cmd_enable(struct call *, void *);
 int	cmd_wait(struct call *, void *);
 int	cmd_run(struct call *, void *);		/* run.c */

@@ -342,6 +342,27 @@ cmd_engine(struct call *ca, void *arg)
 	return (error);
 }
 
+int
+cmd_engineinfo(struct call *ca, void *arg)
+{
+	struct vmm_engineinfo_params *vng = arg;
+	const struct engine_ops *ops;
+	uint32_t n;
+
+	(void)ca;
+	/* an index of the client's: no further than the table goes */
+	for (n = 0; n < vng->vng_index && engine_table[n].er_ops != NULL; n++)
+		continue;
+	if ((ops = engine_table[n].er_ops) == NULL)
+		return (ENOENT);
+	*vng = (struct vmm_engineinfo_params){ .vng_index = n };
+	snprintf(vng->vng_name, sizeof(vng->vng_name), "%s", ops->eo_name);
+	vng->vng_works = ops->eo_probe(vng->vng_why, sizeof(vng->vng_why)) == 0;
+	if (vng->vng_works && ops->eo_describe != NULL)
+		ops->eo_describe(vng->vng_text, sizeof(vng->vng_text));
+	return (0);
+}
+
 static void
 apic_kick(void *arg, unsigned id)
 {
