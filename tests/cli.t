@@ -11,7 +11,7 @@ like "$out" 'usage: vmctl .*run.*status.*stop.*wait' "--help lists the commands"
 is "$err" "" "--help says nothing on standard error"
 run -h
 is "$status" 0 "-h: status 0"
-for command in run status stop wait; do
+for command in run info status stop wait; do
 	run "$command" --help
 	is "$status" 0 "$command --help: status 0"
 	like "$out" "usage: vmctl $command" "$command --help shows its usage"
@@ -167,7 +167,7 @@ if [ "$(id -u)" = 0 ]; then
 	cat >"$vmctl" <<-END
 		#!/bin/sh
 		exec setpriv --reuid=65534 --regid=65534 --clear-groups \
-		    env -i $work/vmctl "\$@"
+		    env -i VMM_ENGINE=soft $work/vmctl "\$@"
 	END
 	chmod 755 "$vmctl"
 	refused "a read-only disk" 'disk.img' run -b guest.elf -d disk.img
@@ -209,6 +209,27 @@ refused "wait for an id that is not there" '4000000000' wait 4000000000
 run status "t$$-none"
 is "$status" 0 "status of a VM that is not there: status 0"
 is "$(wc -l <"$work/out")" 1 "and just the header"
+
+# --- engines -----------------------------------------------------------------------
+run info
+is "$status $err" "0 " "info: status 0"
+like "$out" $'\nsoft +works' "info: the software engine works"
+# Where KVM works there is nothing to tell.
+if grep -q '^kvm *works' <<<"$out"; then
+	skip "auto says which engine it takes and why" "KVM works here"
+	skip "and not with -q" "KVM works here"
+	skip "kvm where it does not work" "KVM works here"
+else
+	boot=(run -b "$guest_elf" --net none --append print=x)
+	VMM_ENGINE='' run "${boot[@]}"
+	like "$status $out $err" "^0 x vmctl: engine soft in place of kvm: ." \
+	    "auto says which engine it takes and why"
+	VMM_ENGINE='' run "${boot[@]}" -q
+	is "$status $out $err" "0 x " "and not with -q"
+	refused "kvm where it does not work" '"kvm" does not work here: .' \
+	    "${boot[@]}" --engine kvm
+fi
+refused "info of something" 'one word too many' info kvm
 
 # --- nothing is left -------------------------------------------------------------
 run status

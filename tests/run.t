@@ -175,7 +175,7 @@ if [ "$(id -u)" = 0 ]; then
 	install -m 644 "$guest_elf" "$work/guest.elf"
 	out=$(cd / && within 30 setpriv --reuid=65534 --regid=65534 \
 	    --clear-groups env -i "$work/vmctl" run -b "$work/guest.elf" \
-	    --append print=hello </dev/null 2>&1 | tr -d '\r')
+	    -q --append print=hello </dev/null 2>&1 | tr -d '\r')
 	is "$out" hello "as nobody, in an empty environment"
 	start "${boot[@]}" --append spin "$id-root"
 	eventually is_listed "$id-root"

@@ -10,6 +10,8 @@
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 : "${VMM_BUILD:=$top/build}" "${VMM_GUEST:=$top/build/guest}"
 : "${VMM_TEST_SLOW:=1}"
+# Which engine works depends on the host: the software's, unless told.
+export VMM_ENGINE=${VMM_ENGINE-soft}
 vmctl=$VMM_BUILD/bin/vmctl
 # shellcheck disable=SC2034 # of the tests
 guest_elf=$VMM_BUILD/tests/multiboot/guest.elf
