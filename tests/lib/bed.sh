@@ -5,6 +5,9 @@
 # fewer options.
 bed_programs=(bash timeout)
 
+# The engine that these tests are about.
+engine=${VMM_BED_ENGINE:-kvm}
+
 # no_bed WHY: ends the test: skipped, but failed where nothing may be.
 no_bed() {
 	if [ "${CI-}" = true ]; then
@@ -27,10 +30,11 @@ bed() {
 	local options=() limit=120
 	while [ "$1" != -- ]; do
 		case $1 in
-		-t)	limit=$2 ;;
-		*)	options+=("$1" "$2") ;;
+		-t)	limit=$2 && shift ;;
+		-i)	options+=(-i) ;;
+		*)	options+=("$1" "$2") && shift ;;
 		esac
-		shift 2
+		shift
 	done
 	"$top/tools/testbed" -g "$VMM_GUEST" \
 	    -t $((limit * 2 * VMM_TEST_SLOW)) "${options[@]}" "$@"
@@ -46,9 +50,30 @@ enter_bed() {
 	for program in "${bed_programs[@]}"; do
 		options+=(-f "$(PATH=$PATH:/usr/sbin:/sbin type -P "$program")")
 	done
-	bed -e VMM_BED=1 -e "VMM_BUILD=$VMM_BUILD" -e "VMM_GUEST=$VMM_GUEST" \
-	    -e VMM_TEST_SIGNALS=default -e "VMM_TEST_SLOW=$VMM_TEST_SLOW" \
-	    -e CMOCKA_MESSAGE_OUTPUT=TAP "${options[@]}" -f "$vmctl" \
-	    -f "$guest_elf" -f "$top/tests/lib" "$@" -- "$top/tests/${0##*/tests/}"
+	bed -e VMM_BED=1 -e VMM_TEST_SIGNALS=default \
+	    -e CMOCKA_MESSAGE_OUTPUT=TAP -e "VMM_TEST_SLOW=$VMM_TEST_SLOW" \
+	    -e "VMM_BUILD=$VMM_BUILD" -e "VMM_GUEST=$VMM_GUEST" \
+	    -e "VMM_BED_ENGINE=$engine" "${options[@]}" -f "$vmctl" \
+	    -f "$guest_elf" -f "$top/tests/lib" "$@" \
+	    -- "$(realpath -s "$0")"
 	exit
+}
+
+# with_engine: from now on vmctl, and run and start of tap.sh, mean a vmctl
+# that runs guests on the engine.
+with_engine() {
+	{
+		echo "#!$BASH"
+		echo "[ \"\$1\" != run ] || set -- run --engine $engine \"\${@:2}\""
+		echo "exec '$vmctl' \"\$@\""
+	} >"$work/vmctl"
+	chmod 755 "$work/vmctl"
+	vmctl=$work/vmctl
+	export VMM_ENGINE=$engine VMM_TEST_ENGINE=$engine
+}
+
+# program NAME [ARGUMENTS]: a test program of the build is one test.
+program() {
+	within 200 "$VMM_BUILD/tests/$1" "${@:2}" >"$work/log" 2>&1
+	ok $? "$*" "$work/log"
 }
