@@ -1,15 +1,15 @@
 /*
  * Direct execution (direct.h): when, and the guest's registers there and back.
  *
- * POLICY. A sample a millisecond tells which address space is in user mode; one
- * that was so SAMPLES times running is executed directly from then on, whenever
- * it is entered. All the time spent here is weighed against that in the
- * process, in windows of STOPS stops or WINDOW_NS: had translated code, taken
- * to be GAIN times slower, been faster? Then the space is left alone for a
- * while, twice as long each time. Time is CPU time of the thread and of the
- * process together, so that others' load does not count. What the host takes to
- * go to the process and back (d_switch) is no time in it. Making mappings is an
- * investment, not counted up to INVEST_NS and the time that was run.
+ * POLICY. A sample a millisecond tells which address space is in user mode;
+ * one that was so SAMPLES times running is executed directly from then on,
+ * whenever it is entered. All the time spent here is weighed against that in
+ * the process, in windows of STOPS stops or WINDOW_NS: had translated code,
+ * taken to be GAIN times slower, been faster? Then the space is left alone for
+ * a while, twice as long each time. Time is CPU time of the thread and of the
+ * process together, so that others' load does not count. What the host takes
+ * to go to the process and back (d_switch) is no time in it. Making mappings
+ * is an investment, not counted up to INVEST_NS and the time that was run.
  */
 #include <errno.h>
 #include <signal.h>
@@ -41,6 +41,7 @@
 #define INVEST_NS	30000000
 
 #define HWCAP2_FSGSBASE	0x2
+#define VSYSCALL	UINT64_C(0xffffffffff600000)
 #define USER_CS		0x33	/* Linux's */
 #define USER_DS		0x2b
 #define USER_CS32	0x23
@@ -615,6 +616,22 @@ stop_fault(struct cpu *c, struct space *s, const struct process_status *ps)
 	return (NEXT_LEAVE);
 }
 
+/*
+ * SIGSYS: a call of the host's vsyscall page, the one place of a process that
+ * cannot be unmapped. Its kernel has done what it does instead, refused by our
+ * filter, and returned; in the guest there may be nothing or the like. RAX,
+ * which such a call takes nothing in, is lost.
+ */
+static void
+stop_vsyscall(struct cpu *c, const struct process_status *ps)
+{
+	if (ps->ps_addr >= VSYSCALL) {
+		c->c_rip = ps->ps_addr;
+		c->c_gpr[RSP] -= 8;
+	}
+	c->c_alone = true;
+}
+
 static enum next
 stop_signal(struct cpu *c, struct space *s, const struct process_status *ps)
 {
@@ -624,8 +641,10 @@ stop_signal(struct cpu *c, struct space *s, const struct process_status *ps)
 		return (stop_fault(c, s, ps));
 	case SIGFPE:
 	case SIGILL:
-	case SIGSYS:
 		c->c_alone = true;
+		break;
+	case SIGSYS:
+		stop_vsyscall(c, ps);
 		break;
 	case SIGTRAP:
 		if (ps->ps_code <= 0 || ps->ps_code > UINT8_MAX)

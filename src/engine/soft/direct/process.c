@@ -419,6 +419,8 @@ process_signal(struct process *p, int signal, struct process_status *ps)
 	ps->ps_code = si.si_code;
 	if (signal == SIGSEGV || signal == SIGBUS)
 		ps->ps_addr = (uintptr_t)si.si_addr;
+	else if (signal == SIGSYS)
+		ps->ps_addr = (uintptr_t)si.si_call_addr;
 }
 
 void
