@@ -159,6 +159,19 @@ void	trace_free(struct cpu *);
 /* The TLB lost something: part of jtlb_flush, jtlb_forget*. */
 void	trace_slots_flush(struct cpu *);
 
+/* --- between path.c and trace.c ------------------------------------------------------- */
+
+/* What was recorded becomes a trace, or its head is not tried again. */
+void	trace_make(struct cpu *);
+/* tr_insn from tr_blocks; a loop that is short enough is repeated. */
+void	path_make(const struct cpu *, struct trace *);
+/* Flags live before each instruction: tr_live. */
+void	path_liveness(struct trace *);
+/* How many instructions of the path can be had, of calls and returns. */
+unsigned path_paired(const struct trace *);
+/* The trace ends before instruction n. */
+void	path_cut(struct trace *, unsigned n);
+
 /* --- for mem.c ---------------------------------------------------------------------- */
 
 /* In place of e_operand(), e_stack() and e_check() when x_trace is set. */
