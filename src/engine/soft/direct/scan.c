@@ -30,11 +30,14 @@ group7(uint8_t m)
 	return (m == 0xd5 || m == 0xd6);	/* XEND, XTEST */
 }
 
-/* 0F m, ... behind it; known: how many bytes are there. */
+/* 0F m, ... behind it; known: how many bytes are there. What has to be known
+ * and is not is harmful: code that goes on in a page that is not there yet. */
 static bool
 harmless(const uint8_t *p, size_t known, bool xsave)
 {
-	switch (known < 2 ? 0xff : p[1]) {
+	if (known < 2)
+		return (false);
+	switch (p[1]) {
 	case 0x02:	/* LAR */
 	case 0x03:	/* LSL */
 	case 0x34:	/* SYSENTER */
@@ -44,15 +47,15 @@ harmless(const uint8_t *p, size_t known, bool xsave)
 	case 0xb5:	/* LGS */
 		return (false);
 	case 0x00:	/* LLDT and LTR trap */
-		return (known < 3 || REG(p[2]) == 2 || REG(p[2]) == 3);
+		return (known >= 3 && (REG(p[2]) == 2 || REG(p[2]) == 3));
 	case 0x01:
-		return (known < 3 || group7(p[2]));
+		return (known >= 3 && group7(p[2]));
 	case 0xae:	/* XSAVE, XRSTOR, XSAVEOPT */
-		return (xsave || known < 3 || MOD3(p[2]) ||
-		    REG(p[2]) < 4 || REG(p[2]) == 7);
+		return (xsave || (known >= 3 && (MOD3(p[2]) ||
+		    REG(p[2]) < 4 || REG(p[2]) == 7)));
 	case 0xc7:	/* XRSTORS, XSAVEC, XSAVES; RDPID shares with RDSEED */
 		if (known < 3)
-			return (true);
+			return (false);
 		if (MOD3(p[2]))
 			return (REG(p[2]) != 7);
 		return (xsave || REG(p[2]) < 3 || REG(p[2]) > 5);
@@ -70,38 +73,55 @@ prefix(uint8_t b)
 	    b == 0xf3);
 }
 
-/* Is the opcode at code[at] that of an instruction that is arrived at? */
-static bool
-reached(const uint8_t *code, size_t len, size_t at,
+/*
+ * Where the instruction begins whose opcode is at code[at]; -1: that is inside
+ * of another one. Of the sweeps that arrive most have to agree: what is before
+ * an opcode may look like a prefix and be the end of another instruction.
+ */
+static ptrdiff_t
+begins(const uint8_t *code, size_t len, size_t at,
     const struct decode_mode *mode)
 {
 	const size_t first = at > SCAN_BEFORE ? at - SCAN_BEFORE : 0;
-	bool seen[SCAN_BEFORE] = { false };
+	uint8_t sweep[SCAN_BEFORE + 1] = { 0 };	/* that was here, from 1 */
+	ptrdiff_t to[SWEEPS + 1], best = -1;
+	unsigned n, k, votes, most = 0;
 	struct insn i;
-	size_t start, s, p;
+	size_t s, p;
 
-	for (start = first; start < first + SWEEPS && start <= at; start++) {
-		for (s = start; s < at && !seen[s - first]; s += i.i_len) {
-			seen[s - first] = true;
+	for (n = 1; n <= SWEEPS && first + n - 1 <= at; n++) {
+		to[n] = -1;
+		for (s = first + n - 1; s <= at; s += i.i_len) {
+			if ((k = sweep[s - first]) != 0) {
+				to[n] = to[k];
+				break;
+			}
+			sweep[s - first] = (uint8_t)n;
 			for (p = s; p < at && prefix(code[p]); p++)
 				;
-			if (p == at)
-				return (true);
+			if (p == at) {
+				to[n] = (ptrdiff_t)s;
+				break;
+			}
 			if (insn_decode(code + s, (unsigned)(len - s < 15 ?
 			    len - s : 15), mode, &i) != DECODE_OK)
 				break;
 		}
-		if (s == at)
-			return (true);
+		for (k = 1, votes = 0; k <= n; k++)
+			votes += to[k] == to[n];
+		if (to[n] != -1 && votes > most) {
+			most = votes;
+			best = to[n];
+		}
 	}
-	return (false);
+	return (best);
 }
 
 /* INT 80h. */
 static bool
 int80(const uint8_t *p, size_t known)
 {
-	return (known >= 2 && p[1] == 0x80);
+	return (known < 2 || p[1] == 0x80);
 }
 
 unsigned
@@ -109,7 +129,8 @@ scan_harmful(const uint8_t *code, size_t len, size_t from, size_t to,
     bool xsave, const struct decode_mode *mode, uint16_t *where, unsigned max)
 {
 	unsigned found = 0;
-	size_t at, start;
+	ptrdiff_t start;
+	size_t at;
 
 	for (at = from; at < to; at++) {
 		if (code[at] != 0x0f && code[at] != 0xcd)
@@ -117,15 +138,12 @@ scan_harmful(const uint8_t *code, size_t len, size_t from, size_t to,
 		if (code[at] == 0x0f ? harmless(code + at, len - at, xsave) :
 		    !int80(code + at, len - at))
 			continue;
-		if (!reached(code, len, at, mode))
+		if ((start = begins(code, len, at, mode)) == -1)
 			continue;
-		if (found == max)
+		/* a breakpoint is where the instruction begins, if in here */
+		if (found == max || (size_t)start < from)
 			return (max + 1);
-		/* a breakpoint is where the instruction begins */
-		for (start = at; start > from && prefix(code[start - 1]);
-		    start--)
-			;
-		where[found++] = (uint16_t)(start - from);
+		where[found++] = (uint16_t)((size_t)start - from);
 	}
 	return (found);
 }
