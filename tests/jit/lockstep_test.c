@@ -1,7 +1,7 @@
 /*
  * Lockstep finds what it is for: translations that do something else than the
  * interpreter. Each here is damaged after it was made: a constant, found in
- * its code, is another one.
+ * its code, is another one. And it finds nothing where there is nothing.
  */
 #include "side.h"
 
@@ -10,13 +10,17 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "engine/soft/cpu.h"
 #include "engine/soft/jit/jit.h"
 
 #define MAGIC	0x13572468u
+#define ROUNDS	3000
 
 /* Each goes round eight times, then ends. */
 static const struct damage {
@@ -131,11 +135,59 @@ test_finds(void **state)
 	}
 }
 
+struct kicker {
+	struct side	*k_side;
+	atomic_bool	 k_end;
+};
+
+static void *
+kicker(void *arg)
+{
+	const struct timespec ts = { 0, 20000 };
+	struct kicker *k = arg;
+
+	while (!atomic_load(&k->k_end)) {
+		nanosleep(&ts, NULL);
+		k->k_side->sd_ops->eo_kick(k->k_side->sd_vcpu);
+	}
+	return (NULL);
+}
+
+/*
+ * A translation that something makes leave after an instruction of the
+ * interpreter's (SLDT) has not met the fault behind it yet.
+ */
+static void
+test_left_before_fault(void **state)
+{
+	static const struct damage none = { "nothing",
+	    { 0x0f, 0x00, 0xc0, 0x0f, 0x0b }, 5 };	/* sldt eax; ud2 */
+	struct oracle_state out;
+	struct side sd;
+	struct kicker k = { .k_side = &sd };
+	pthread_t thread;
+	unsigned n;
+
+	(void)state;
+	side_new(&sd, "jit,lockstep,hot=1");
+	pthread_create(&thread, NULL, kicker, &k);
+	for (n = 0; n < ROUNDS; n++) {
+		run(&sd, &none, &out);
+		if (out.os_vector != 6)
+			break;
+	}
+	atomic_store(&k.k_end, true);
+	pthread_join(thread, NULL);
+	assert_int_equal(n, ROUNDS);
+	side_free(&sd);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_finds),
+		cmocka_unit_test(test_left_before_fault),
 	};
 
 	return (cmocka_run_group_tests(tests, NULL, NULL));

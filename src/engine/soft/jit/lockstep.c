@@ -482,9 +482,10 @@ translate(struct cpu *c, struct block *b, struct tblock *t)
 	do
 		jit_enter_body(c, t);
 	while (is_repetition(c, b) && c->c_rip == start);
-	/* It may have been left early: something was requested. */
-	if (c->c_rip != ls->ls_interp.s_cpu.c_rip &&
-	    (k = inside(c, t, start)) != 0)
+	/* It may have been left early: something was requested. Where a fault
+	 * is due that may be right before it. */
+	if ((c->c_rip != ls->ls_interp.s_cpu.c_rip ||
+	    ls->ls_interp.s_left != 0) && (k = inside(c, t, start)) != 0)
 		block_execute(c, b, k, t->t_count);
 	return (0);
 }
