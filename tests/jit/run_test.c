@@ -357,6 +357,58 @@ forgotten(void **state)
 	assert_true(stats()->js_interp_insns >= blocks);
 }
 
+/*
+ * A page that held code is data: stores to it are fast again. Code that is
+ * executed there later is known as such.
+ */
+static void
+becomes_data(uint32_t data)
+{
+	const uint32_t code = 0x15000, stores = 200000;
+	uint64_t before;
+	unsigned n;
+
+	start("jit", true);
+	/* mov ecx,ebx; 1: mov [data],ecx; dec ecx; jnz 1b; hlt */
+	CODE_IS(0x89, 0xd9, 0x89, 0x0d, 0, 0, 0, 0, 0x49, 0x75, 0xf7, 0xf4);
+	memcpy(mem + CODE + 4, &data, sizeof(data));
+	/* mov eax,1; hlt. mov byte [that 1],2; hlt */
+	memcpy(mem + code, "\xb8\1\0\0\0\xf4", 6);
+	memcpy(mem + CODE + 0x100, "\xc6\x05\1\x50\1\0\2\xf4", 8);
+	for (n = 0; n < 5; n++)
+		assert_int_equal(run_at(code), ENGINE_EXIT_HLT);
+	assert_int_equal(reg(VCPU_REGS_RAX), 1);
+
+	set_reg(VCPU_REGS_RBX, stores);
+	before = stats()->js_fill_write + stats()->js_slow;
+	assert_int_equal(run_at(CODE), ENGINE_EXIT_HLT);
+	assert_int_equal(mem[data], 1);
+	assert_in_range(stats()->js_fill_write + stats()->js_slow - before, 1,
+	    stores / 20);
+
+	for (n = 0; n < 5; n++)
+		assert_int_equal(run_at(code), ENGINE_EXIT_HLT);
+	assert_int_equal(reg(VCPU_REGS_RAX), 1);
+	assert_int_equal(run_at(CODE + 0x100), ENGINE_EXIT_HLT);
+	assert_int_equal(run_at(code), ENGINE_EXIT_HLT);
+	assert_int_equal(reg(VCPU_REGS_RAX), 2);
+}
+
+static void
+data_again(void **state)
+{
+	(void)state;
+	becomes_data(0x15800);
+}
+
+/* Among bytes that would be looked at one block by one. */
+static void
+data_again_near(void **state)
+{
+	(void)state;
+	becomes_data(0x15010);
+}
+
 /* Block after block is rewritten between runs. */
 static void
 written(bool reported)
@@ -532,6 +584,8 @@ main(void)
 		RUN_TEST(division),
 		RUN_TEST(alignment),
 		RUN_TEST(forgotten),
+		RUN_TEST(data_again),
+		RUN_TEST(data_again_near),
 		RUN_TEST(written_reported),
 		RUN_TEST(written_unreported),
 		RUN_TEST(reports_change),

@@ -267,28 +267,54 @@ block_covers(const struct block *b, uint64_t page, uint64_t from, uint64_t to)
 	return (start < to && end > from);
 }
 
-void
-block_written(struct cpu *c, uint64_t gpa, unsigned len)
+/* No blocks of p any more: fast writes again, if no other VCPU has code. */
+static void
+page_give_up(struct cpu *c, struct code_page *p)
 {
-	vm_written(c->c_vm, c, gpa, len);
-	block_forget(c, gpa, len);
+	atomic_uchar *flags;
+	uint8_t *host;
+
+	while (p->p_blocks != NULL)
+		block_kill(c, p->p_blocks);
+	p->p_granules = 0;
+	p->p_overwritten = p->p_beside = 0;
+	if (vm_alone(c->c_vm)) {
+		flags = vm_page(c->c_vm, &c->c_mmu->m_range, p->p_gpa, &host);
+		atomic_fetch_and(flags, (unsigned char)~PAGE_CODE);
+	}
 }
 
 void
+block_written(struct cpu *c, uint64_t gpa, unsigned len)
+{
+	struct code_page *p = *block_page_slot(c->c_blocks,
+	    gpa & ~(uint64_t)PAGE_MASK);
+
+	vm_written(c->c_vm, c, gpa, len);
+	/* what lockstep takes back must not have killed anything */
+	if (block_forget(c, gpa, len) || p == NULL || c->c_journal ||
+	    !vm_alone(c->c_vm))
+		return;
+	if (block_page_beside(p)) {
+		if (p->p_given_up < PAGE_DOUBLED)
+			p->p_given_up++;
+		page_give_up(c, p);
+	}
+}
+
+bool
 block_forget(struct cpu *c, uint64_t gpa, unsigned len)
 {
 	struct block_cache *bc = c->c_blocks;
 	uint64_t page = gpa & ~(uint64_t)PAGE_MASK;
 	struct code_page *p;
 	struct block *b, *next;
-	atomic_uchar *flags;
-	uint8_t *host;
 	bool hit = false;
 
 	if (c->c_direct != NULL)
 		direct_written(c, page);
 	if (!block_is_code(bc, gpa, len))
-		return;
+		return (false);
 	p = *block_page_slot(bc, page);
 	for (b = p->p_blocks; b != NULL; b = next) {
 		next = b->b_page[block_side(b, page)];
@@ -297,19 +323,9 @@ block_forget(struct cpu *c, uint64_t gpa, unsigned len)
 			hit = true;
 		}
 	}
-	if (hit && ++p->p_overwritten > PAGE_PATIENCE)
-		while (p->p_blocks != NULL)
-			block_kill(c, p->p_blocks);
-	if (p->p_blocks == NULL) {
-		/* data now: fast writes again, if no other VCPU has code */
-		p->p_granules = 0;
-		p->p_overwritten = 0;
-		if (vm_alone(c->c_vm)) {
-			flags = vm_page(c->c_vm, &c->c_mmu->m_range, page,
-			    &host);
-			atomic_fetch_and(flags, (unsigned char)~PAGE_CODE);
-		}
-	}
+	if ((hit && ++p->p_overwritten > PAGE_PATIENCE) || p->p_blocks == NULL)
+		page_give_up(c, p);
+	return (hit);
 }
 
 void
@@ -587,6 +603,9 @@ block_make(struct cpu *c, uint64_t linear, const struct mmu_target *t)
 		 * block is in the list of a page once): worth keeping */
 		d->d_insn[0] = s->b_decoded[0];
 		b->b_count = 1;
+		/* the walk's writes may have made data of it */
+		mmu_watch_page(c, t->t_gpa, PAGE_CODE);
+		mmu_watch_page(c, t2.t_gpa, PAGE_CODE);
 		b->b_gpa2 = t2.t_gpa & ~(uint64_t)PAGE_MASK;
 		len = s->b_len;
 		memcpy(b->b_bytes, bytes, len);

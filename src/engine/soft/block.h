@@ -78,7 +78,9 @@ struct code_page {
 	uint64_t	 p_granules;	/* bit n: bytes [64n, 64n+64) are code */
 	struct code_page *p_hash;
 	struct block	*p_blocks;	/* by b_page[] */
-	unsigned	 p_overwritten;
+	unsigned	 p_overwritten;	/* writes over blocks */
+	unsigned	 p_beside;	/* others */
+	unsigned	 p_given_up;	/* times, for them; up to PAGE_DOUBLED */
 };
 
 struct block_cache {
@@ -112,8 +114,8 @@ struct block	*block_find(struct cpu *);
 void		 block_decode(const struct cpu *, struct block *b);
 /* This VCPU wrote guest memory [gpa, gpa+len), inside a page with code. */
 void		 block_written(struct cpu *, uint64_t gpa, unsigned len);
-/* The blocks of [gpa, gpa+len), inside a page. */
-void		 block_forget(struct cpu *, uint64_t gpa, unsigned len);
+/* The blocks of [gpa, gpa+len), inside a page, die. false: there were none. */
+bool		 block_forget(struct cpu *, uint64_t gpa, unsigned len);
 /* Everything; no block may be executing. */
 void		 block_flush(struct cpu *);
 /* From now on bytes are compared before a block is entered again. */
@@ -168,6 +170,20 @@ block_page_slot(struct block_cache *bc, uint64_t gpa)
 	return (pp);
 }
 
+/*
+ * Writes beside the code of a page after which its blocks go, since each takes
+ * long and the page may be data now. If it is not: twice as many the next time.
+ */
+#define PAGE_BESIDE	1024u
+#define PAGE_DOUBLED	6
+
+/* One more of them. Is it time? */
+static inline bool
+block_page_beside(struct code_page *p)
+{
+	return (++p->p_beside >= PAGE_BESIDE << p->p_given_up);
+}
+
 /* The granules of [gpa, gpa+len), inside a page. */
 static inline uint64_t
 block_granules(uint64_t gpa, unsigned len)
@@ -186,6 +202,17 @@ block_is_code(struct block_cache *bc, uint64_t gpa, unsigned len)
 	    gpa & ~(uint64_t)4095);
 
 	return (p != NULL && (p->p_granules & block_granules(gpa, len)) != 0);
+}
+
+/* May this VCPU's write of [gpa, gpa+len), inside a page, be done without
+ * block_written(), but for other VCPUs? */
+static inline bool
+block_is_beside(struct block_cache *bc, uint64_t gpa, unsigned len)
+{
+	struct code_page *p = *block_page_slot(bc, gpa & ~(uint64_t)4095);
+
+	return (p == NULL || ((p->p_granules & block_granules(gpa, len)) == 0 &&
+	    !block_page_beside(p)));
 }
 
 /* How code at CS:RIP is decoded. */

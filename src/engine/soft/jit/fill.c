@@ -172,7 +172,7 @@ jit_fill(struct cpu *c, uint64_t linear, unsigned what)
 		/* beside this VCPU's code, and there is no other's */
 		if (m->m_nwatch != 0 || !vm_alone(c->c_vm) ||
 		    *vm_page(c->c_vm, &m->m_range, e->te_gpa, &page) &
-		    PAGE_EXEC || block_is_code(c->c_blocks, e->te_gpa |
+		    PAGE_EXEC || !block_is_beside(c->c_blocks, e->te_gpa |
 		    (linear & PAGE_MASK), size))
 			return (NULL);
 	}
