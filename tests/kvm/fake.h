@@ -38,7 +38,7 @@ struct fake {
 	struct kvm_sregs2 f_sregs;
 	struct kvm_vcpu_events f_events;
 	struct kvm_debugregs f_debugregs;
-	struct kvm_xsave f_xsave;
+	uint8_t		f_xsave[4096];
 	uint64_t	f_xcr0;
 	uint64_t	f_msr[64];
 	uint32_t	f_msr_index[64];

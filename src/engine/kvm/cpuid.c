@@ -24,10 +24,9 @@
 #define APIC_ENABLE	0x800ul
 #define APIC_BSP	0x100ul
 
-struct table {
-	struct kvm_cpuid2	t_head;
-	struct kvm_cpuid_entry2	t_entry[ENTRIES];
-};
+/* A table of KVM's has room for so many bytes. */
+#define TABLE_SIZE	(sizeof(struct kvm_cpuid2) +	\
+			    ENTRIES * sizeof(struct kvm_cpuid_entry2))
 
 /* Feature words, and which of their bits are the monitor's business or say
  * what the CPU does in any case. EAX, EBX, ECX, EDX. */
@@ -59,11 +58,11 @@ has_subleaves(uint32_t leaf)
 }
 
 static const struct kvm_cpuid_entry2 *
-find(const struct table *t, uint32_t leaf, uint32_t subleaf)
+find(const struct kvm_cpuid2 *t, uint32_t leaf, uint32_t subleaf)
 {
 	const struct kvm_cpuid_entry2 *e;
 
-	for (e = t->t_entry; e < t->t_entry + t->t_head.nent; e++)
+	for (e = t->entries; e < t->entries + t->nent; e++)
 		if (e->function == leaf && (e->index == subleaf ||
 		    (e->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX) == 0))
 			return (e);
@@ -72,7 +71,8 @@ find(const struct table *t, uint32_t leaf, uint32_t subleaf)
 
 /* Cuts an answer to what this CPU has; the bits that were lost in lost[]. */
 static void
-cut(const struct table *supported, struct engine_cpuid *ec, uint32_t lost[4])
+cut(const struct kvm_cpuid2 *supported, struct engine_cpuid *ec,
+    uint32_t lost[4])
 {
 	static const struct kvm_cpuid_entry2 nothing;
 	const struct kvm_cpuid_entry2 *e;
@@ -106,10 +106,10 @@ cut(const struct table *supported, struct engine_cpuid *ec, uint32_t lost[4])
 }
 
 static int
-ask_supported(int dev, struct table *t)
+ask_supported(int dev, struct kvm_cpuid2 *t)
 {
-	memset(t, 0, sizeof(*t));
-	t->t_head.nent = ENTRIES;
+	memset(t, 0, TABLE_SIZE);
+	t->nent = ENTRIES;
 	return (kvm_sys.ks_ioctl(dev, KVM_GET_SUPPORTED_CPUID, t) == -1 ?
 	    errno : 0);
 }
@@ -118,8 +118,8 @@ ask_supported(int dev, struct table *t)
 
 struct making {
 	struct engine_vcpu *m_vcpu;
-	const struct table *m_supported;
-	struct table	*m_table;
+	const struct kvm_cpuid2 *m_supported;
+	struct kvm_cpuid2 *m_table;
 };
 
 static struct kvm_cpuid_entry2 *
@@ -130,11 +130,11 @@ add(struct making *m, uint32_t leaf, uint32_t subleaf)
 	struct kvm_cpuid_entry2 *e;
 	uint32_t lost[4];
 
-	if (m->m_table->t_head.nent == ENTRIES)
+	if (m->m_table->nent == ENTRIES)
 		return (NULL);
 	m->m_vcpu->v_host->eh_cpuid(m->m_vcpu->v_arg, &ec);
 	cut(m->m_supported, &ec, lost);
-	e = &m->m_table->t_entry[m->m_table->t_head.nent++];
+	e = &m->m_table->entries[m->m_table->nent++];
 	e->function = leaf;
 	e->index = subleaf;
 	if (has_subleaves(leaf))
@@ -165,9 +165,9 @@ add_class(struct making *m, uint32_t base, uint32_t most)
 int
 kvm_cpuid_set(struct engine_vcpu *v)
 {
-	struct table *supported = calloc(1, sizeof(*supported));
+	struct kvm_cpuid2 *supported = calloc(1, TABLE_SIZE);
 	struct making m = { .m_vcpu = v, .m_supported = supported,
-	    .m_table = calloc(1, sizeof(*m.m_table)) };
+	    .m_table = calloc(1, TABLE_SIZE) };
 	int error = ENOMEM;
 
 	if (supported != NULL && m.m_table != NULL &&

@@ -78,31 +78,39 @@ kvm_msr_filter(struct engine_vm *vm)
 	    -1 ? errno : 0);
 }
 
-struct one_msr {
-	struct kvm_msrs		om_head;
-	struct kvm_msr_entry	om_entry;
+/* KVM's structure for several, with room for one. */
+union one_msr {
+	struct kvm_msrs	om_msrs;
+	uint8_t		om_room[sizeof(struct kvm_msrs) +
+			    sizeof(struct kvm_msr_entry)];
 };
+
+static int
+msr_call(struct engine_vcpu *v, unsigned long request, uint32_t msr,
+    uint64_t *value)
+{
+	union one_msr m = { .om_room = { 0 } };
+	int n;
+
+	m.om_msrs.nmsrs = 1;
+	m.om_msrs.entries[0].index = msr;
+	m.om_msrs.entries[0].data = *value;
+	n = kvm_sys.ks_ioctl(v->v_fd, request, &m);
+	*value = m.om_msrs.entries[0].data;
+	return (n == 1 ? 0 : n == -1 ? errno : EINVAL);
+}
 
 int
 kvm_msr_get(struct engine_vcpu *v, uint32_t msr, uint64_t *value)
 {
-	struct one_msr m = { .om_head.nmsrs = 1, .om_entry.index = msr };
-	int n = kvm_sys.ks_ioctl(v->v_fd, KVM_GET_MSRS, &m);
-
-	if (n != 1)
-		return (n == -1 ? errno : EINVAL);
-	*value = m.om_entry.data;
-	return (0);
+	*value = 0;
+	return (msr_call(v, KVM_GET_MSRS, msr, value));
 }
 
 int
 kvm_msr_set(struct engine_vcpu *v, uint32_t msr, uint64_t value)
 {
-	struct one_msr m = { .om_head.nmsrs = 1, .om_entry.index = msr,
-	    .om_entry.data = value };
-	int n = kvm_sys.ks_ioctl(v->v_fd, KVM_SET_MSRS, &m);
-
-	return (n == 1 ? 0 : n == -1 ? errno : EINVAL);
+	return (msr_call(v, KVM_SET_MSRS, msr, &value));
 }
 
 int

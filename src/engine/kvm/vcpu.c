@@ -17,15 +17,15 @@
 static int
 vcpu_signals(struct engine_vcpu *v)
 {
-	struct {
-		struct kvm_signal_mask	head;
-		uint8_t			set[KERNEL_SIGSET];
+	union {
+		struct kvm_signal_mask	mask;
+		uint8_t			room[sizeof(struct kvm_signal_mask) +
+					    KERNEL_SIGSET];
 	} mask;
 	uint64_t set = ~(1ull << (KICK_SIGNAL - 1));
 
-	mask.head.len = KERNEL_SIGSET;
-	memcpy((uint8_t *)&mask + offsetof(struct kvm_signal_mask, sigset),
-	    &set, sizeof(set));
+	mask.mask.len = KERNEL_SIGSET;
+	memcpy(mask.mask.sigset, &set, sizeof(set));
 	return (kvm_sys.ks_ioctl(v->v_fd, KVM_SET_SIGNAL_MASK, &mask) == -1 ?
 	    errno : 0);
 }
