@@ -51,6 +51,10 @@ _Static_assert(sizeof(struct process_regs) == sizeof(struct user_regs_struct) &&
 #define CALLS_FD	30	/* in the process */
 #define IMAGE_FD	31
 
+#define EFLAGS_TF	0x100u
+#define USER_CS		0x33u	/* the host's, for 64-bit code */
+#define USER_SS		0x2bu
+
 /*
  * The stub. RBX points to struct process_calls, RBP behind the last of them.
  * Entered at its start it waits to be traced. The SYSCALL alone is for the
@@ -181,6 +185,10 @@ process_stub(struct process *p)
 	int status, error;
 
 	p->p_regs.orig_rax = UINT64_MAX;	/* no call is to be restarted */
+	/* neither steps nor other code than this, whatever guest code did */
+	p->p_regs.eflags &= ~(uint64_t)EFLAGS_TF;
+	p->p_regs.cs = USER_CS;
+	p->p_regs.ss = USER_SS;
 	if (ptrace(PTRACE_SETREGS, p->p_pid, NULL, &p->p_regs) == -1)
 		return (errno);
 	do {
