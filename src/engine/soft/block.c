@@ -89,7 +89,7 @@ arena_take(struct block_cache *bc, size_t size)
 {
 	void *p = bc->bc_arena + bc->bc_used;
 
-	bc->bc_used += (size + 15) & ~(size_t)15;
+	bc->bc_used += (size + 7) & ~(size_t)7;
 	assert(bc->bc_used <= ARENA_SIZE);
 	return (p);
 }
