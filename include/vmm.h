@@ -81,7 +81,8 @@ struct vmm_enable_params {
 /* The client reports its writes to guest memory with VMM_IOC_WRITTEN. Code
  * that the guest ran before is then not checked again after each RUN. */
 #define VMM_CAP_WRITTEN		0x00000008
-/* Exits carry no registers (vrs is left alone): READREGS when needed. */
+/* Exits carry no registers (vrs is left alone, cpl is 0): READREGS when
+ * needed. */
 #define VMM_CAP_NOREGS		0x00000010
 /* Unknown MSRs read as zero and drop writes instead of raising #GP. */
 #define VMM_CAP_IGNORE_MSRS	0x00000020

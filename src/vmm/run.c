@@ -422,12 +422,12 @@ run_report(struct run *r, struct vm_run_params *vrp)
 
 	vrp->vrp_exit_reason = r->r_reason;
 	vrp->vrp_irqready = r->r_ready;
-	vx->vx_exit.cpl = r->r_vm->vm_ops->eo_cpl(v->v_engine);
 	if ((r->r_vm->vm_caps & VMM_CAP_NOREGS) != 0)
 		return (hostfault_copy(to, vx, regs) && hostfault_copy(
 		    to + past, (const uint8_t *)vx + past, size - past) ?
 		    0 : EFAULT);
 	error = vcpu_getregs(v, VM_RWREGS_ALL, &vx->vx_exit.vrs);
+	vx->vx_exit.cpl = r->r_vm->vm_ops->eo_cpl(v->v_engine);
 	if (error == 0 && !hostfault_copy(to, vx, size))
 		error = EFAULT;
 	return (error);

@@ -235,6 +235,8 @@ regs_read(struct engine_vcpu *v, uint64_t mask, struct vcpu_reg_state *r)
 		if (kvm_sys.ks_ioctl(v->v_fd, KVM_GET_SREGS2, &s) == -1)
 			return (errno);
 		sregs_get(&s, mask, r);
+		v->v_cpl = s.ss.dpl;
+		v->v_cpl_known = true;
 	}
 	if ((mask & VM_RWREGS_CRS) != 0) {
 		r->vrs_crs[VCPU_REGS_CR8] = v->v_host->eh_read_cr8(v->v_arg);
