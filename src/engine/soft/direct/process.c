@@ -15,7 +15,9 @@
  *    calls from its one SYSCALL instruction alone, of three kinds (mmap,
  *    munmap, mprotect).
  * 3. It dies with its tracer (PTRACE_O_EXITKILL, PR_SET_PDEATHSIG).
- * 4. Its exit signal is none, so that the client's wait(2) does not see it.
+ * 4. Linux shows a tracee to every wait(2) of its tracer's process for any
+ *    child, and tells of its stops with SIGCHLD. A client with children of its
+ *    own has to wait for each by its ID, or with __WNOTHREAD.
  *
  * The thread that called process_new(), but for process_free().
  */
