@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <Zydis/Zydis.h>
 
@@ -15,6 +16,7 @@
 #include "../lib/engine_options.h"
 #include "engine/soft/cpu.h"
 #include "engine/soft/decode.h"
+#include "engine/soft/direct/direct.h"
 #include "engine/soft/jit/jit.h"
 #include "engine/soft/opcode.h"
 #include "vmm/cpuid.h"
@@ -264,7 +266,7 @@ side_new(struct side *sd, const char *options)
 		.ev_ranges = &range, .ev_nranges = 1,
 		.ev_tsc_khz = 1000000, .ev_writes_reported = true
 	};
-	int error;
+	int error, fd;
 
 	memset(sd, 0, sizeof(*sd));
 	sd->sd_name = options;
@@ -272,18 +274,24 @@ side_new(struct side *sd, const char *options)
 	sd->sd_exact = strstr(options, "interp") != NULL ||
 	    strstr(options, "exact") != NULL || sd->sd_ops != &engine_soft ||
 	    strstr(options, "lockstep") != NULL;
-	sd->sd_ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE,
-	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if ((fd = memfd_create("side", MFD_CLOEXEC)) == -1 ||
+	    ftruncate(fd, RAM_SIZE) == -1)
+		die("memory", errno);
+	sd->sd_ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
+	    fd, 0);
 	if (sd->sd_ram == MAP_FAILED)
 		die("memory", ENOMEM);
 	range.er_host = sd->sd_ram;
 	side_reset(sd);
 	initial(&sd->sd_initial);
 	if ((error = sd->sd_ops->eo_vm_new(&config, &sd->sd_vm)) != 0 ||
+	    (sd->sd_ops->eo_share != NULL && (error = sd->sd_ops->eo_share(
+	    sd->sd_vm, sd->sd_ram, RAM_SIZE, fd, 0)) != 0) ||
 	    (error = sd->sd_ops->eo_vcpu_new(sd->sd_vm, 0, &host, sd,
 	    &sd->sd_vcpu)) != 0 ||
 	    (error = sd->sd_ops->eo_reset(sd->sd_vcpu, &sd->sd_initial)) != 0)
 		die(options, error);
+	close(fd);
 }
 
 void
@@ -303,6 +311,13 @@ side_print_counts(const struct side *sd)
 	    (unsigned long long)s->js_traces, (unsigned long long)s->js_enter,
 	    (unsigned long long)s->js_interp_blocks,
 	    (unsigned long long)s->js_interp_insns);
+	if (c->c_direct != NULL)
+		printf("#   executed directly: %llu stops, %llu pages mapped, "
+		    "%llu not fit, error %d\n",
+		    (unsigned long long)c->c_direct->d_stats.stops,
+		    (unsigned long long)c->c_direct->d_stats.mapped,
+		    (unsigned long long)c->c_direct->d_stats.unfit,
+		    c->c_direct->d_why);
 }
 
 void
@@ -325,6 +340,11 @@ side_load(struct side *sd, const struct oracle_state *in, enum side_mode mode)
 		r.vrs_gprs[bare_gpr[n]] = in->os_gpr[n];
 	r.vrs_gprs[VCPU_REGS_RFLAGS] = in->os_rflags;
 	r.vrs_gprs[VCPU_REGS_RIP] = in->os_rip;
+	/* with FS and GS as a process of Linux's has them */
+	for (n = VCPU_REGS_FS; mode == SIDE_USER64 && n <= VCPU_REGS_GS; n++) {
+		r.vrs_sregs[n].vsi_sel = 0;
+		r.vrs_sregs[n].vsi_ar = 0x10000;
+	}
 	if (mode == SIDE_USER32)
 		bare_segment(&r.vrs_sregs[VCPU_REGS_CS], SEL_UCODE32, 0xc0fb);
 	if (mode == SIDE_KERNEL64) {
