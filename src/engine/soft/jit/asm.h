@@ -120,14 +120,14 @@
 #define JT_SLOT_COUNT	4096
 /* What is filled in all of these: struct jtlb (jtlb.c). */
 #define JT_LOGS		(JT_SLOTS + JT_SLOT_COUNT * 16)
-#define JT_LOGS_SIZE	0x200000
+#define JT_LOGS_SIZE	0x300000
 /* What the jump cache's entries were, whether they still hold or not, and the
  * physical page that they depend on (jtlb.c). */
 #define JC_LAST		(JT_LOGS + JT_LOGS_SIZE)
 #define JC_PAGE		(JC_LAST + JT_SIZE)
 /* Where pages of code are mapped: jit.h, LINKS. Slot 0 is always empty. */
 #define JT_CODES	(JC_PAGE + JT_SIZE)
-#define JT_CODE_COUNT	4096
+#define JT_CODE_COUNT	16384
 #define JIT_AREA_SIZE	(JT_CODES + JT_CODE_COUNT * 8)
 
 #endif

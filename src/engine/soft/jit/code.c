@@ -28,8 +28,8 @@
 
 #define CACHE_DEFAULT	65536u	/* KiB */
 #define CACHE_LEAST	256u
-/* tblocks take about a quarter of what their code does */
-#define ARENA_SHIFT	1
+/* tblocks take about as much as half of what code and stubs do */
+#define ARENA_SIZE(code)	((code) / 8 * 5)
 #define CODE_ALIGN	16u
 /* A return stack and the guard that follows it. */
 #define RETURNS_SIZE	((size_t)256 << 10)
@@ -100,7 +100,7 @@ jit_code_new(struct jit *j)
 	if (kib > CACHE_DEFAULT * 4)
 		kib = CACHE_DEFAULT * 4;
 	j->j_size = kib << 10 & ~(PAGE_SIZE - 1);
-	j->j_arena_size = j->j_size >> ARENA_SHIFT;
+	j->j_arena_size = ARENA_SIZE(j->j_size);
 	/* stubs take about as much as what they are for */
 	j->j_cold = j->j_cold_used = j->j_size / 2 & ~(PAGE_SIZE - 1);
 	if ((error = code_map(j)) != 0)
@@ -232,7 +232,7 @@ jit_alloc(struct cpu *c, struct block *b, uint64_t linear, unsigned count,
 	    ~(uint64_t)PAGE_MASK;
 	t->t_code = start;
 	t->t_cold = j->j_cold_used;
-	t->t_link[0].l_from = t->t_link[1].l_from = t;
+	t->t_link[1].l_number = 1;
 	return (t);
 }
 

@@ -30,7 +30,7 @@ enum { H_RAX, H_T0, H_RDX, H_RBX, H_RSP, H_RBP, H_RSI, H_RDI, H_R8,
 extern const uint8_t tr_host[16];
 
 /* The most that one instruction may take of either. */
-#define TR_HOT_MAX	512
+#define TR_HOT_MAX	384
 #define TR_COLD_MAX	192
 #define TR_COLD		(BLOCK_INSNS * 4 + 16)
 

@@ -108,13 +108,18 @@ jit_jump(struct cpu *c, uint64_t linear, uintptr_t back)
 {
 	struct jit *j = c->c_jit;
 	const struct tlb_entry *e = tlb_slot(c->c_tlb, linear);
-	struct tblock *t, *from;
+	struct tblock *t, *from = jit_find(c, back, NULL);
+	struct jit_link *l;
 	struct block *b;
 	unsigned k = *(const uint8_t *)back;
 	uint8_t *to;
 
-	if (j->j_opt.jo_nochain || (c->c_direct_on && c->c_cpl == 3))
+	if (j->j_opt.jo_nochain || (c->c_direct_on && c->c_cpl == 3) ||
+	    from == NULL)
 		return (NULL);
+	l = jit_link_failed(from, k);
+	if (l != NULL && l->l_to == NULL && !l->l_refused)
+		return (NULL);		/* to be linked */
 	if ((to = jc_again(c, linear)) == NULL) {
 		if ((b = block_at(c, linear)) == NULL ||
 		    (t = jit_lookup(c, b, linear)) == NULL)
@@ -127,7 +132,8 @@ jit_jump(struct cpu *c, uint64_t linear, uintptr_t back)
 	j->j_stats.js_jc_miss++;
 	if ((k & MISS_AGAIN) == 0)
 		return (to);
-	if ((from = jit_find(c, back, NULL)) == NULL || from->t_map != NULL)
+	if (from->t_map != NULL || (l != NULL && (l->l_to == NULL ||
+	    !jc_says(c, l->l_to->t_block->b_gpa, linear))))
 		return (NULL);
 	return (CODE_RX(j, from->t_code + from->t_off[k & ~MISS_AGAIN]));
 }

@@ -254,10 +254,6 @@ cold_link(struct tr *x, struct tr_cold *tc)
 	struct jit_link *l = &x->x_t->t_link[tc->tc_arg[0]];
 
 	l->l_stub = (uint32_t)(x->x_p - j->j_rw);
-	if (l->l_guard != 0) {
-		e_patch(x, CODE_RW(j, l->l_site), x->x_p);
-		e_patch(x, CODE_RW(j, l->l_fail), x->x_p);
-	}
 	e_call_thunk(x, THUNK_LINK);
 	e_long(x, (uint32_t)((uint8_t *)l - j->j_arena));
 	if (l->l_probe) {
@@ -285,7 +281,8 @@ guard(struct tr *x, unsigned n, int64_t target)
 
 	target_page(x, target);
 	e_gs(x, OP_MOV_TO_REG, 8, H_T0, JT_CODES);
-	l->l_guard = (uint32_t)(x->x_p - 4 - x->x_jit->j_rw);
+	l->l_guarded = true;
+	l->l_stub = (uint32_t)(x->x_p - 4 - x->x_jit->j_rw);
 	e_rm(x, OP_LEA, 8, H_T0, H_T0, H_T1, 0, 0);
 	same = e_jump8(x, E_JRCXZ);
 	fail = e_jump(x, E_JMP);
@@ -295,22 +292,37 @@ guard(struct tr *x, unsigned n, int64_t target)
 
 /* That page, T1, is the current one, and goes there; how: E_JMP, E_CALL. */
 static void
-guarded(struct tr *x, unsigned n, unsigned how)
+guarded(struct tr *x, unsigned n, unsigned how, const uint8_t *fail)
 {
+	struct jit *j = x->x_jit;
 	uint8_t *site;
 
 	e_gs(x, OP_MOV_TO_RM, 8, H_T1, C_PAGEVA);
 	site = e_jump(x, how);
-	x->x_t->t_link[n].l_site = (uint32_t)(site - x->x_jit->j_rw);
+	/* until it is linked nobody gets here */
+	e_patch(x, site, fail);
+	x->x_t->t_link[n].l_site = (uint32_t)(site - j->j_rw);
 }
 
+/* Where a guard fails to. */
 static void
-go_guarded(struct tr *x, unsigned n, int64_t target)
+cold_unguarded(struct tr *x, struct tr_cold *tc)
+{
+	e_code_va(x, H_T1, x->x_t->t_link[tc->tc_arg[0]].l_target);
+	cold_byte(x, tc, THUNK_MISS);
+}
+
+/* k as for go(). */
+static void
+go_guarded(struct tr *x, unsigned n, int64_t target, unsigned k)
 {
 	uint8_t *fail = guard(x, n, target);
+	struct tr_cold *tc;
 
-	x->x_t->t_link[n].l_fail = (uint32_t)(fail - x->x_jit->j_rw);
-	guarded(x, n, E_JMP);
+	guarded(x, n, E_JMP, fail - 1);
+	tc = tr_cold(x, fail, cold_unguarded);
+	tc->tc_arg[0] = n;
+	tc->tc_k = (uint8_t)k;
 }
 
 static void
@@ -318,17 +330,15 @@ cold_guarded(struct tr *x, struct tr_cold *tc)
 {
 	unsigned n = (unsigned)tc->tc_arg[0];
 
-	go_guarded(x, n, x->x_t->t_link[n].l_target);
-	cold_link(x, tc);
+	go_guarded(x, n, x->x_t->t_link[n].l_target, tc->tc_k);
 }
 
 static void
 link_init(struct jit_link *l, int64_t target, unsigned entry)
 {
 	l->l_target = (int32_t)target;
-	l->l_entry = (uint8_t)entry;
+	l->l_entry = entry & 1;
 	l->l_cross = !in_page(target);
-	l->l_probe = l->l_cross || target >= STRADDLES;
 }
 
 /*
@@ -346,14 +356,17 @@ go(struct tr *x, unsigned n, int64_t target, uint8_t *from, unsigned entry,
 		if (from == NULL)
 			from = e_jump(x, E_JMP);
 		link_init(l, target, entry);
+		l->l_probe = l->l_cross || target >= STRADDLES;
 		l->l_site = (uint32_t)(from - x->x_jit->j_rw);
 		tc = tr_cold(x, from, cold_link);
 		tc->tc_arg[0] = n;
 	} else if (chained(x)) {
 		link_init(l, target, entry);
-		if (from == NULL)
-			go_guarded(x, n, target);
-		tc = tr_cold(x, from, from == NULL ? cold_link : cold_guarded);
+		if (from == NULL) {
+			go_guarded(x, n, target, k);
+			return;
+		}
+		tc = tr_cold(x, from, cold_guarded);
 		tc->tc_arg[0] = n;
 	} else if (from == NULL) {
 		e_code_va(x, H_T1, (int32_t)target);
@@ -652,37 +665,25 @@ call_target(struct tr *x, const struct insn *i, bool frame)
 }
 
 /*
- * A guarded call. Where the guard fails the jump cache is asked before the
- * first effect, as for any call whose target may be refused; the link is made
- * behind that.
+ * A guarded call. Where the guard fails MISS has it begun again, or the
+ * interpreter execute it.
  */
 static void
 call_guarded(struct tr *x, const struct insn *i, int64_t target, bool frame)
 {
-	struct jit_link *l = &x->x_t->t_link[1];
-	unsigned how = frame ? E_CALL : E_JMP;
-	uint8_t *fail, *other, *back;
 	struct tr_cold *tc;
+	uint8_t *fail;
 
-	link_init(l, target, LINK_POLL);
+	link_init(&x->x_t->t_link[1], target, LINK_POLL);
 	fail = guard(x, 1, target);
 	push_return(x, next_of(x, i), frame);
 	target_page(x, target);
-	guarded(x, 1, how);
-	back = x->x_p;
+	guarded(x, 1, frame ? E_CALL : E_JMP, fail - 1);
+	tc = tr_cold(x, fail, cold_unguarded);
+	tc->tc_arg[0] = 1;
+	tc->tc_k = (uint8_t)(x->x_k | MISS_AGAIN);
 	if (frame)
 		return_point(x, i);
-	e_patch(x, fail, x->x_p);
-	e_code_va(x, H_T1, (int32_t)target);
-	probe_first(x);
-	push_return(x, next_of(x, i), frame);
-	other = e_jump(x, how);
-	l->l_fail = (uint32_t)(other - x->x_jit->j_rw);
-	if (frame)
-		e_patch(x, e_jump(x, E_JMP), back);
-	tc = tr_cold(x, other, cold_link);
-	tc->tc_arg[0] = 1;
-	tc->tc_k = (uint8_t)(x->x_k + 1);
 }
 
 bool

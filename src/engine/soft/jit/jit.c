@@ -506,15 +506,22 @@ left_poll(struct cpu *c)
 static struct jit_link *
 left_miss(struct cpu *c)
 {
-	unsigned k = *(const uint8_t *)c->c_exit[1] & ~MISS_AGAIN;
+	unsigned which = *(const uint8_t *)c->c_exit[1];
+	unsigned k = which & ~MISS_AGAIN;
+	uint64_t target = c->c_rip;
+	uint32_t flushes = c->c_jit->j_flushes;
+	struct jit_link *l;
 	struct tblock *t;
 
 	t = jit_find(c, c->c_exit[1] - 1, NULL);
 	assert(t != NULL && k <= t->t_count);
 	c->c_jit->j_stats.js_jc_miss++;
-	if (!jit_miss(c, t, k, c->c_rip))
+	l = jit_link_failed(t, which);
+	if (!jit_miss(c, t, k, target))
 		interpret(c, t, k);
-	return (NULL);
+	if (l == NULL || c->c_rip != target || c->c_jit->j_flushes != flushes)
+		return (NULL);
+	return (l->l_refused ? NULL : l);
 }
 
 static struct jit_link *
@@ -631,7 +638,7 @@ record(struct cpu *c, struct block *b)
 static bool
 behind_sti(const struct cpu *c, const struct jit_link *l)
 {
-	const struct tblock *t = l->l_from;
+	const struct tblock *t = jit_link_from(l);
 
 	return (block_insns(c, t->t_block)[t->t_count - 1].i_exec ==
 	    insn_sti);

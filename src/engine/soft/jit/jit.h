@@ -53,8 +53,8 @@
  * was last found at by a fetch, for as long as a fetch from there would find it
  * again: what takes entries of the jump cache away empties the slot. So the
  * guard is: slot + linear address of the target's page == 0, and c_pageva is
- * that from then on. A guard that fails leads to the probe, and before there is
- * a link, to the exit stub.
+ * that from then on. A guard that fails goes to MISS, which fills the slot, or
+ * makes the link.
  *
  * THE JUMP CACHE: linear address and mode to translation, tables JC_KEY and
  * JC_HOST indexed by the low 16 bits of the linear address:
@@ -150,25 +150,25 @@ struct jit_options {
  * l_site jumps to its exit stub.
  */
 struct jit_link {
-	struct tblock	*l_from;
 	struct tblock	*l_to;		/* NULL: unlinked */
 	struct jit_link	*l_next;	/* in l_to's t_incoming */
 	struct jit_link	**l_prev;
-	uint32_t	 l_site;	/* code offset of the rel32 to patch */
-	uint32_t	 l_stub;	/* code offset of its exit stub */
-	int32_t		 l_target;	/* linear address of the target minus
-					   that of l_from's page; in
-					   32-bit code the sum wraps at 4 GiB */
-	uint8_t		 l_entry;	/* LINK_BODY or LINK_POLL */
-	bool		 l_cross;	/* to another page: see LINKS */
-	bool		 l_probe;	/* behind the exit stub there is a probe
-					   of the jump cache */
-	/* a guarded one, else 0: code offsets of the guard's slot (its disp32)
-	 * and of the rel32 of where it fails to */
-	uint32_t	 l_guard, l_fail;
 	/* a linked l_cross one without a guard: in j_cross of its target's
 	 * page */
 	struct jit_link	*l_xnext, **l_xprev;
+	uint32_t	 l_site;	/* code offset of the rel32 to patch */
+	uint32_t	 l_stub;	/* code offset of its exit stub; if it
+					   is guarded, of the guard's disp32 */
+	int32_t		 l_target;	/* linear address of the target minus
+					   that of its translation's page; in
+					   32-bit code the sum wraps at 4 GiB */
+	uint8_t		 l_entry : 1,	/* LINK_BODY or LINK_POLL */
+			 l_cross : 1,	/* to another page: see LINKS */
+			 l_probe : 1,	/* behind the exit stub there is a
+					   probe of the jump cache */
+			 l_guarded : 1,
+			 l_refused : 1,	/* guarded: not to be tried again */
+			 l_number : 1;	/* of its translation's t_link[] */
 };
 enum { LINK_BODY, LINK_POLL };
 #define LINK_STUB_SIZE	9		/* call LINK; .long link */
@@ -202,6 +202,14 @@ struct tblock {
 	 * its last instruction's ends. */
 	uint16_t	 t_off[];
 };
+
+/* The translation that l branches out of. */
+static inline struct tblock *
+jit_link_from(const struct jit_link *l)
+{
+	return ((struct tblock *)((uintptr_t)(l - l->l_number) -
+	    offsetof(struct tblock, t_link)));
+}
 
 #define JIT_CROSS	1024
 
@@ -359,6 +367,8 @@ unsigned jc_slot(struct cpu *, uint64_t gpa, bool user, bool make);
 /* A fetch from linear, in the current mode, finds that page: says its slot, if
  * there is one. global: as for jc_set(). */
 void	jc_found(struct cpu *, uint64_t linear, uint64_t gpa, bool global);
+/* Does the slot of the page at gpa say that it is there? Light. */
+bool	jc_says(struct cpu *, uint64_t gpa, uint64_t linear);
 /* There are no slots any more. */
 void	jc_slots_clear(struct cpu *);
 /* No entry leads to t any more. */
@@ -378,7 +388,7 @@ bool	jit_slow(struct cpu *, uintptr_t back);	/* THUNK_SLOW, filled nothing */
 struct tblock *jit_translate(struct cpu *, struct block *b, uint64_t linear);
 /*
  * Memory for a translation of count instructions of b, zeroed but for t_block,
- * t_count, t_mode, t_va, t_code (16-byte aligned), t_cold and l_from; it is
+ * t_count, t_mode, t_va, t_code (16-byte aligned), t_cold and l_number; it is
  * found by nobody yet. If arena or code cache (code bytes are needed at most
  * at each of both) are short, everything is flushed first (code.c).
  */
@@ -407,9 +417,12 @@ uint8_t	*jit_jump(struct cpu *, uint64_t linear, uintptr_t back);
 /* Linear address of instruction k of t, as c_rip wants it (translate.c). */
 uint64_t jit_rip(const struct cpu *, const struct tblock *, unsigned k);
 
-/* link.c: where l leads in l_from at work; patches l to go to t, if it may, or
- * to its probe (after block_find() of that address; may raise the fault of a
- * fetch there) / back to its stub; all links into t. */
+/* link.c: the guarded link whose guard has failed at instruction k of t (as
+ * MISS has it), or NULL (light); where l leads, its translation being at work;
+ * patches l to go to t, if it may, or to its probe (after block_find() of that
+ * address; may raise the fault of a fetch there) / back to its stub; all links
+ * into t. */
+struct jit_link *jit_link_failed(struct tblock *t, unsigned k);
 uint64_t jit_link_linear(const struct cpu *, const struct jit_link *);
 void	jit_link(struct cpu *, struct jit_link *, struct tblock *t);
 void	jit_unlink(struct cpu *, struct jit_link *);

@@ -137,6 +137,7 @@ jtlb_init(struct cpu *c)
 	}
 	for (n = JT_ENTRIES - JM_MAX; n < JT_ENTRIES; n++)
 		table(c, JC_KEY)[n] = nowhere(n);
+	jtlb(c)->codes = JT_CODE_COUNT;
 	jc_slots_clear(c);
 }
 
@@ -293,13 +294,22 @@ jc_found(struct cpu *c, uint64_t linear, uint64_t gpa, bool global)
 		l->l_code[l->l_codes++] = (uint16_t)n;
 }
 
+bool
+jc_says(struct cpu *c, uint64_t gpa, uint64_t linear)
+{
+	unsigned n = jc_slot(c, gpa, c->c_jmode & JM_CPL3, false);
+
+	return (n != 0 && table(c, JT_CODES)[n] ==
+	    -(linear & ~(uint64_t)PAGE_MASK));
+}
+
 void
 jc_slots_clear(struct cpu *c)
 {
 	struct jtlb *j = jtlb(c);
 	uint32_t n;
 
-	for (n = 0; n < JT_CODE_COUNT; n++)
+	for (n = 0; n < j->codes; n++)
 		table(c, JT_CODES)[n] = NO_CODE;
 	clear((uint64_t *)(void *)j->code, sizeof(j->code) / 8);
 	j->codes = 1;

@@ -4,9 +4,8 @@
  * 1. A link's site is a rel32 that leads to one of three places: its exit stub
  *    (l_to NULL), its target, or for good the probe behind its stub (l_to NULL
  *    as well; whatever changes, the probe finds out).
- *    A guarded one (l_guard) leads to its target for good until it is linked
- *    anew: what is patched is its guard, to the target page's slot or to one
- *    that is always empty, and where that fails to.
+ *    A guarded one (l_guarded) leads to its target until it is linked anew: its
+ *    guard is what is patched, to a slot that is always empty.
  * 2. l is in l_to's t_incoming exactly while l_to is not NULL, and in j_cross
  *    besides if l_cross and it has no guard.
  * 3. What is patched may be running, up to the helper that has called: it never
@@ -30,18 +29,13 @@ patch(struct jit *j, uint32_t site, uint32_t to)
 	memcpy(CODE_RW(j, site), &rel, sizeof(rel));
 }
 
-/* l does not lead to a translation, but to. */
+/* l's guard asks slot n. */
 static void
-link_patch(struct jit *j, const struct jit_link *l, uint32_t to)
+patch_guard(struct jit *j, const struct jit_link *l, uint32_t n)
 {
-	uint32_t slot = JT_CODES;
+	uint32_t offset = JT_CODES + n * 8;
 
-	if (l->l_guard == 0) {
-		patch(j, l->l_site, to);
-		return;
-	}
-	memcpy(CODE_RW(j, l->l_guard), &slot, sizeof(slot));
-	patch(j, l->l_fail, to);
+	memcpy(CODE_RW(j, l->l_stub), &offset, sizeof(offset));
 }
 
 /* Where the links across pages to this page are. */
@@ -51,10 +45,23 @@ link_cross(struct jit *j, uint64_t page)
 	return (&j->j_cross[(page >> 12 ^ page >> 22) % JIT_CROSS]);
 }
 
+struct jit_link *
+jit_link_failed(struct tblock *t, unsigned k)
+{
+	struct jit_link *l = &t->t_link[1];
+
+	if (t->t_map != NULL)
+		return (NULL);
+	/* a branch that is taken, or not; JMP has the first one */
+	if ((k & MISS_AGAIN) == 0 && (k == t->t_count || !l->l_guarded))
+		l = &t->t_link[0];
+	return (l->l_guarded ? l : NULL);
+}
+
 uint64_t
 jit_link_linear(const struct cpu *c, const struct jit_link *l)
 {
-	const struct tblock *t = l->l_from;
+	const struct tblock *t = jit_link_from(l);
 	uint64_t linear = t->t_va != NO_VA ? t->t_va : c->c_pageva;
 
 	linear += (uint64_t)(int64_t)l->l_target;
@@ -91,17 +98,15 @@ jit_link_found(struct cpu *c, uint64_t linear, uint64_t gpa)
 
 /* l leads to to if that is where its target's page is; false: it must not. */
 static bool
-link_guard(struct cpu *c, const struct jit_link *l, const struct block *to)
+link_guard(struct cpu *c, struct jit_link *l, const struct block *to)
 {
-	uint64_t linear = jit_link_linear(c, l);
 	uint32_t slot = jc_slot(c, to->b_gpa, true, true);
 
-	if (slot == 0)
+	l->l_refused = slot == 0 || to->b_gpa2 != NO_PAGE;
+	if (l->l_refused)
 		return (false);
-	jit_link_found(c, linear, to->b_gpa);
-	slot = JT_CODES + slot * 8;
-	memcpy(CODE_RW(c->c_jit, l->l_guard), &slot, sizeof(slot));
-	patch(c->c_jit, l->l_fail, l->l_stub + LINK_STUB_SIZE);
+	jit_link_found(c, jit_link_linear(c, l), to->b_gpa);
+	patch_guard(c->c_jit, l, slot);
 	return (true);
 }
 
@@ -114,7 +119,7 @@ static uint32_t
 link_entry(const struct cpu *c, const struct jit_link *l,
     const struct tblock *t)
 {
-	struct block *from = l->l_from->t_block;
+	struct block *from = jit_link_from(l)->t_block;
 	bool poll = l->l_entry == LINK_POLL || (t->t_map != NULL &&
 	    block_insns(c, from)[from->b_count - 1].i_exec != insn_sti);
 
@@ -129,21 +134,20 @@ void
 jit_link(struct cpu *c, struct jit_link *l, struct tblock *t)
 {
 	struct jit *j = c->c_jit;
-	const struct block *from = l->l_from->t_block, *to = t->t_block;
+	const struct block *from = jit_link_from(l)->t_block, *to = t->t_block;
 
-	assert(t->t_mode == l->l_from->t_mode);
+	assert(t->t_mode == jit_link_from(l)->t_mode);
 	if (j->j_opt.jo_nochain || t->t_dead || l->l_to == t)
 		return;
 	jit_unlink(c, l);
-	if (to->b_gpa2 != NO_PAGE || (l->l_cross && !(l->l_guard != 0 ?
-	    link_guard(c, l, to) :
-	    link_global(c, jit_link_linear(c, l), to->b_gpa)))) {
+	if (l->l_guarded) {
+		if (!link_guard(c, l, to))
+			return;
+	} else if (to->b_gpa2 != NO_PAGE || (l->l_cross &&
+	    !link_global(c, jit_link_linear(c, l), to->b_gpa))) {
 		if (l->l_probe)
-			link_patch(j, l, l->l_stub + LINK_STUB_SIZE);
+			patch(j, l->l_site, l->l_stub + LINK_STUB_SIZE);
 		return;
-	}
-	if (l->l_guard != 0) {
-		/* the guard sees to it that it leads there */
 	} else if (l->l_cross) {
 		jc_found(c, jit_link_linear(c, l), to->b_gpa, true);
 		l->l_xprev = link_cross(j, t->t_va);
@@ -171,10 +175,13 @@ jit_unlink(struct cpu *c, struct jit_link *l)
 
 	if (l->l_to == NULL)
 		return;
-	link_patch(j, l, l->l_stub);
+	if (l->l_guarded)
+		patch_guard(j, l, 0);
+	else
+		patch(j, l->l_site, l->l_stub);
 	if ((*l->l_prev = l->l_next) != NULL)
 		l->l_next->l_prev = l->l_prev;
-	if (l->l_cross && l->l_guard == 0 &&
+	if (l->l_cross && !l->l_guarded &&
 	    (*l->l_xprev = l->l_xnext) != NULL)
 		l->l_xnext->l_xprev = l->l_xprev;
 	l->l_to = NULL;
