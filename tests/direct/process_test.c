@@ -272,6 +272,48 @@ stub(void **state)
 	process_free(&p);
 }
 
+/* Whatever the code has left behind, calls are made after it: steps, 32-bit
+ * mode, flags. */
+static void
+calls_after(void **state)
+{
+	/* pushfq; or dword [rsp], 40500h: AC, DF, TF; popfq; nop */
+	static const uint8_t flags[] = { 0x9c, 0x81, 0x0c, 0x24, 0x00, 0x05,
+	    0x04, 0x00, 0x9d, 0x90, 0x90, 0xcc };
+	/* push 23h; push 400010h; retf; and there int3 */
+	static const uint8_t mode[] = { 0x6a, 0x23, 0x68, 0x10, 0x00, 0x40,
+	    0x00, 0x48, 0xcb };
+	const struct process_call unmap = { SYS_munmap, { DATA, PAGE } };
+	static struct process p;
+	struct process_status ps;
+	struct process_call map_data;
+	unsigned n;
+
+	(void)state;
+	begin(&p);
+	map(DATA, PROT_READ | PROT_WRITE, 1, &map_data);
+	for (n = 0; n < 2; n++) {
+		memset(memory, 0xcc, 64);
+		memcpy(memory, n == 0 ? flags : mode,
+		    n == 0 ? sizeof(flags) : sizeof(mode));
+		assert_int_equal(process_calls(&p, &map_data, 1), 0);
+		p.p_regs.cs = 0x33;
+		run(&p, CODE, &ps);
+		assert_int_equal(ps.ps_signal, SIGTRAP);
+		if (n == 0)
+			assert_int_equal(p.p_regs.eflags & 0x40500, 0x40500);
+		else
+			assert_int_equal(p.p_regs.cs, 0x23);
+		assert_int_equal(process_calls(&p, &unmap, 1), 0);
+		/* it has been: mov eax, [600000h] */
+		memcpy(memory, "\x8b\x04\x25\x00\x00\x60\x00", 7);
+		run(&p, CODE, &ps);
+		assert_int_equal(ps.ps_signal, SIGSEGV);
+		assert_int_equal(ps.ps_addr, DATA);
+	}
+	process_free(&p);
+}
+
 static void
 breakpoint(void **state)
 {
@@ -510,6 +552,7 @@ main(void)
 		cmocka_unit_test(empty),
 		cmocka_unit_test(doors),
 		cmocka_unit_test(stub),
+		cmocka_unit_test(calls_after),
 		cmocka_unit_test(breakpoint),
 		cmocka_unit_test(vectors),
 		cmocka_unit_test(killed),

@@ -198,6 +198,8 @@ process_stub(struct process *p)
 			return (errno);
 		if ((error = process_wait(p, &status)) != 0)
 			return (error);
+		if (status >> 8 == SIGSEGV || status >> 8 == SIGSYS)
+			return (EFAULT);	/* it would never end */
 	} while (status >> 8 != SIGTRAP);
 	if (ptrace(PTRACE_GETREGS, p->p_pid, NULL, &p->p_regs) == -1)
 		return (errno);
