@@ -3,14 +3,17 @@
  * pieces, kicks, and every call of the host failing in turn.
  */
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -559,6 +562,47 @@ probing(void **state)
 	}
 }
 
+/* What is remembered, and whose word is not taken for it. */
+static void
+cache(void **state)
+{
+	char dir[] = "/tmp/vmm-kvm-test.XXXXXX", path[64], other[64];
+	int dev, fd;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/vmm-kvm", dir);
+	snprintf(other, sizeof(other), "%s/other", dir);
+	assert_int_equal(setenv("XDG_RUNTIME_DIR", dir, 1), 0);
+	assert_true((dev = open("/dev/null", O_RDWR)) >= 0);
+	assert_false(kvm_cache_has(dev));
+	kvm_cache_put(dev);
+	assert_true(kvm_cache_has(dev));
+	/* another device, a file that others may write, a link */
+	assert_true((fd = open("/dev/zero", O_RDWR)) >= 0);
+	assert_false(kvm_cache_has(fd));
+	close(fd);
+	assert_int_equal(chmod(path, 0666), 0);
+	assert_false(kvm_cache_has(dev));
+	assert_int_equal(chmod(path, 0600), 0);
+	assert_true(kvm_cache_has(dev));
+	assert_int_equal(link(path, other), 0);
+	assert_false(kvm_cache_has(dev));
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(symlink("other", path), 0);
+	assert_false(kvm_cache_has(dev));
+	/* it is replaced, not written through */
+	kvm_cache_put(dev);
+	assert_true(kvm_cache_has(dev));
+	assert_int_equal(truncate(path, 20), 0);
+	assert_false(kvm_cache_has(dev));
+	close(dev);
+	unlink(path);
+	unlink(other);
+	assert_int_equal(rmdir(dir), 0);
+	unsetenv("XDG_RUNTIME_DIR");
+}
+
 int
 main(void)
 {
@@ -572,6 +616,7 @@ main(void)
 		cmocka_unit_test(decoding),
 		cmocka_unit_test(failures),
 		cmocka_unit_test(probing),
+		cmocka_unit_test(cache),
 	};
 	int failed;
 

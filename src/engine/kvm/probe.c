@@ -19,25 +19,25 @@
 #include "engine/kvm/sys.h"
 
 static const struct {
-	int		cap, least;
+	int		cap, bits;	/* 0: any */
 	const char	*name, *since;
 } probe_caps[] = {
-	{ KVM_CAP_USER_MEMORY, 1, "guest memory", "2.6" },
-	{ KVM_CAP_DESTROY_MEMORY_REGION_WORKS, 1, "memory changes", "2.6" },
-	{ KVM_CAP_READONLY_MEM, 1, "read-only memory", "3.7" },
-	{ KVM_CAP_EXT_CPUID, 1, "CPUID", "2.6" },
-	{ KVM_CAP_USER_NMI, 1, "NMIs", "2.6" },
-	{ KVM_CAP_VCPU_EVENTS, 1, "a VCPU's events", "2.6" },
-	{ KVM_CAP_SET_GUEST_DEBUG, 1, "single steps", "2.6" },
-	{ KVM_CAP_DEBUGREGS, 1, "debug registers", "2.6" },
-	{ KVM_CAP_XSAVE, 1, "XSAVE state", "2.6" },
-	{ KVM_CAP_XCRS, 1, "XCR0", "2.6" },
-	{ KVM_CAP_IMMEDIATE_EXIT, 1, "immediate exits", "4.12" },
+	{ KVM_CAP_USER_MEMORY, 0, "guest memory", "2.6" },
+	{ KVM_CAP_DESTROY_MEMORY_REGION_WORKS, 0, "memory changes", "2.6" },
+	{ KVM_CAP_READONLY_MEM, 0, "read-only memory", "3.7" },
+	{ KVM_CAP_EXT_CPUID, 0, "CPUID", "2.6" },
+	{ KVM_CAP_USER_NMI, 0, "NMIs", "2.6" },
+	{ KVM_CAP_VCPU_EVENTS, 0, "a VCPU's events", "2.6" },
+	{ KVM_CAP_SET_GUEST_DEBUG, 0, "single steps", "2.6" },
+	{ KVM_CAP_DEBUGREGS, 0, "debug registers", "2.6" },
+	{ KVM_CAP_XSAVE, 0, "XSAVE state", "2.6" },
+	{ KVM_CAP_XCRS, 0, "XCR0", "2.6" },
+	{ KVM_CAP_IMMEDIATE_EXIT, 0, "immediate exits", "4.12" },
 	{ KVM_CAP_SYNC_REGS, KVM_SYNC_X86_REGS, "shared registers", "4.18" },
-	{ KVM_CAP_X86_USER_SPACE_MSR, 1, "MSR exits", "5.10" },
-	{ KVM_CAP_X86_MSR_FILTER, 1, "MSR filters", "5.10" },
-	{ KVM_CAP_SREGS2, 1, "system registers", "5.14" },
-	{ KVM_CAP_VCPU_ATTRIBUTES, 1, "the TSC's offset", "5.16" },
+	{ KVM_CAP_X86_USER_SPACE_MSR, 0, "MSR exits", "5.10" },
+	{ KVM_CAP_X86_MSR_FILTER, 0, "MSR filters", "5.10" },
+	{ KVM_CAP_SREGS2, 0, "system registers", "5.14" },
+	{ KVM_CAP_VCPU_ATTRIBUTES, 0, "the TSC's offset", "5.16" },
 };
 #define NCAPS	(sizeof(probe_caps) / sizeof(probe_caps[0]))
 
@@ -97,7 +97,8 @@ probe_capabilities(int dev, char *why, size_t whylen)
 	for (n = 0; n < NCAPS; n++) {
 		has = kvm_ioctl_number(dev, KVM_CHECK_EXTENSION,
 		    (unsigned long)probe_caps[n].cap);
-		if (has <= 0 || (has & probe_caps[n].least) == 0)
+		if (has <= 0 || (has & probe_caps[n].bits) !=
+		    probe_caps[n].bits)
 			return (fail(why, whylen, "KVM lacks %s (capability "
 			    "%d), which Linux has from %s on",
 			    probe_caps[n].name, probe_caps[n].cap,
