@@ -41,7 +41,8 @@ bed() {
 }
 
 # enter_bed [OPTION...]: what follows in the test runs in the bed, with
-# vmctl and tests/lib there. Returns only there.
+# vmctl and tests/lib there. Returns only there. Time passes by instructions:
+# by a busy host's clock a guest may get nowhere but from tick to tick.
 enter_bed() {
 	local why program options=()
 	[ -z "${VMM_BED-}" ] || return 0
@@ -50,7 +51,7 @@ enter_bed() {
 	for program in "${bed_programs[@]}"; do
 		options+=(-f "$(PATH=$PATH:/usr/sbin:/sbin type -P "$program")")
 	done
-	bed -e VMM_BED=1 -e VMM_TEST_SIGNALS=default \
+	bed -i -e VMM_BED=1 -e VMM_TEST_SIGNALS=default \
 	    -e CMOCKA_MESSAGE_OUTPUT=TAP -e "VMM_TEST_SLOW=$VMM_TEST_SLOW" \
 	    -e "VMM_BUILD=$VMM_BUILD" -e "VMM_GUEST=$VMM_GUEST" \
 	    -e "VMM_BED_ENGINE=$engine" "${options[@]}" -f "$vmctl" \
