@@ -15,7 +15,7 @@
  *      not, its registers are put back, and that is the exit.
  *
  * Memory with all rights costs nothing. Each access to a page that lacks one
- * costs an exit, a step and two changes of KVM's slots: some 100 us.
+ * costs two entries of the guest and four changes of each limited slot.
  *
  * eo_protect(): no VCPU runs. kvm_fault(): on the VCPU's thread, as the VM's
  * only one that runs.
