@@ -477,6 +477,8 @@ state_put(const struct cpu *c, struct space *s)
 	if (s->s_xstate && memcmp(p->p_xstate, xstate, sizeof(xstate)) == 0)
 		return (false);
 	memcpy(p->p_xstate, xstate, sizeof(xstate));
+	/* all of it: the host would not take MXCSR without XMM registers */
+	p->p_xstate[512] = 7;
 	return (true);
 }
 
