@@ -474,6 +474,9 @@ state_put(const struct cpu *c, struct space *s)
 	r->fs_base = c->c_seg[SEG_FS].s_base;
 	r->gs_base = c->c_seg[SEG_GS].s_base;
 	fpu_get_xstate(c, xstate);
+	/* MXCSR_MASK, and what the host's kernel has behind the registers */
+	memcpy(xstate + 28, p->p_xstate + 28, 4);
+	memcpy(xstate + 464, p->p_xstate + 464, 48);
 	if (s->s_xstate && memcmp(p->p_xstate, xstate, sizeof(xstate)) == 0)
 		return (false);
 	memcpy(p->p_xstate, xstate, sizeof(xstate));
