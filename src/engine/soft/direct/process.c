@@ -18,6 +18,8 @@
  * 4. Linux shows a tracee to every wait(2) of its tracer's process for any
  *    child, and tells of its stops with SIGCHLD. A client with children of its
  *    own has to wait for each by its ID, or with __WNOTHREAD.
+ * 5. It stops by itself after ALONE_US of CPU time (SIGVTALRM), which is for us
+ *    to let it go on: were we stopped (SIGSTOP), it would run for ever.
  *
  * The thread that called process_new(), but for process_free().
  */
@@ -36,6 +38,7 @@
 #include <sys/ptrace.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/user.h>
 #include <sys/wait.h>
@@ -52,6 +55,7 @@ _Static_assert(sizeof(struct process_regs) == sizeof(struct user_regs_struct) &&
 #define CALLS_MAX	(CALLS_SIZE / sizeof(struct process_call))
 #define CALLS_FD	30	/* in the process */
 #define IMAGE_FD	31
+#define ALONE_US	100000
 
 #define EFLAGS_TF	0x100u
 #define USER_CS		0x33u	/* the host's, for 64-bit code */
@@ -138,6 +142,7 @@ process_exec(void *arg)
 {
 	static char name[] = "vmm-guest";
 	char *const argv[] = { name, NULL }, *const envp[] = { NULL };
+	const struct itimerval alone = { { 0, ALONE_US }, { 0, ALONE_US } };
 	const struct start *st = arg;
 	const unsigned nfiles = st->st_nfiles;
 	unsigned n;
@@ -158,6 +163,7 @@ process_exec(void *arg)
 		_exit(1);
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) == -1 ||
 	    getppid() != st->st_parent ||
+	    setitimer(ITIMER_VIRTUAL, &alone, NULL) == -1 ||
 	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1)
 		_exit(1);
 	syscall(SYS_execveat, IMAGE_FD, "", argv, envp, AT_EMPTY_PATH);
@@ -445,10 +451,14 @@ process_run(struct process *p, bool xstate, struct process_status *ps)
 	p->p_regs.orig_rax = UINT64_MAX;
 	if (ptrace(PTRACE_SETREGS, p->p_pid, NULL, &p->p_regs) == -1 ||
 	    (xstate && ptrace(PTRACE_SETREGSET, p->p_pid, NT_X86_XSTATE,
-	    &iov) == -1) ||
-	    ptrace(PTRACE_SYSEMU, p->p_pid, NULL, NULL) == -1 ||
-	    process_wait(p, &status) != 0 ||
-	    ptrace(PTRACE_GETREGS, p->p_pid, NULL, &p->p_regs) == -1 ||
+	    &iov) == -1))
+		return;
+	do {
+		if (ptrace(PTRACE_SYSEMU, p->p_pid, NULL, NULL) == -1 ||
+		    process_wait(p, &status) != 0)
+			return;
+	} while (WSTOPSIG(status) == SIGVTALRM);
+	if (ptrace(PTRACE_GETREGS, p->p_pid, NULL, &p->p_regs) == -1 ||
 	    ptrace(PTRACE_GETREGSET, p->p_pid, NT_X86_XSTATE, &iov) == -1)
 		return;
 	if (WSTOPSIG(status) == (SIGTRAP | 0x80))
