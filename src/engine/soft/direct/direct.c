@@ -22,6 +22,7 @@
 #include <unistd.h>
 #undef REG_RIP		/* ours is insn.h's */
 
+#include "base/log.h"
 #include "engine/soft/cpu.h"
 #include "engine/soft/direct/direct.h"
 #include "engine/soft/jit/jit.h"
@@ -761,6 +762,8 @@ direct_run(struct cpu *c)
 		atomic_store(&d->d_running, 0);
 		if (ps.ps_stop == STOP_GONE) {
 			/* with the guest's registers */
+			log_warn("direct execution: the process of the guest's "
+			    "code was killed");
 			broken(c, s, ESRCH);
 			c->c_run->er_errno = ESRCH;
 			cpu_leave(c, ENGINE_EXIT_ERROR, false);
