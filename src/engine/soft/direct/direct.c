@@ -588,7 +588,11 @@ stop_trap(struct cpu *c, const struct process_status *ps)
 		cpu_request(c, REQ_STEP);
 		return;
 	}
-	c->c_rip -= byte == 0xcc || byte == 0xf1 ? 1 : 2;
+	/* after INT1, but some hosts' hypervisors make that before it */
+	if (ps->ps_code == TRAP_BRKPT)
+		c->c_rip -= byte == 0xf1;
+	else
+		c->c_rip -= byte == 0xcc ? 1 : 2;
 	c->c_alone = true;
 }
 
