@@ -283,6 +283,9 @@ calls_after(void **state)
 	/* push 23h; push 400010h; retf; and there int3 */
 	static const uint8_t mode[] = { 0x6a, 0x23, 0x68, 0x10, 0x00, 0x40,
 	    0x00, 0x48, 0xcb };
+	/* mov eax, 1; mov ds, eax; mov fs, eax */
+	static const uint8_t null[] = { 0xb8, 1, 0, 0, 0, 0x8e, 0xd8, 0x8e,
+	    0xe0, 0xcc };
 	const struct process_call unmap = { SYS_munmap, { DATA, PAGE } };
 	static struct process p;
 	struct process_status ps;
@@ -292,18 +295,24 @@ calls_after(void **state)
 	(void)state;
 	begin(&p);
 	map(DATA, PROT_READ | PROT_WRITE, 1, &map_data);
-	for (n = 0; n < 2; n++) {
+	for (n = 0; n < 3; n++) {
 		memset(memory, 0xcc, 64);
-		memcpy(memory, n == 0 ? flags : mode,
-		    n == 0 ? sizeof(flags) : sizeof(mode));
+		if (n == 0)
+			memcpy(memory, flags, sizeof(flags));
+		else if (n == 1)
+			memcpy(memory, mode, sizeof(mode));
+		else
+			memcpy(memory, null, sizeof(null));
 		assert_int_equal(process_calls(&p, &map_data, 1), 0);
 		p.p_regs.cs = 0x33;
 		run(&p, CODE, &ps);
 		assert_int_equal(ps.ps_signal, SIGTRAP);
 		if (n == 0)
 			assert_int_equal(p.p_regs.eflags & 0x40500, 0x40500);
-		else
+		else if (n == 1)
 			assert_int_equal(p.p_regs.cs, 0x23);
+		else
+			assert_int_equal(p.p_regs.ds, 1);
 		assert_int_equal(process_calls(&p, &unmap, 1), 0);
 		/* it has been: mov eax, [600000h] */
 		memcpy(memory, "\x8b\x04\x25\x00\x00\x60\x00", 7);

@@ -197,6 +197,8 @@ process_stub(struct process *p)
 	p->p_regs.eflags &= ~(uint64_t)EFLAGS_TF;
 	p->p_regs.cs = USER_CS;
 	p->p_regs.ss = USER_SS;
+	/* null selectors may be ones that the host does not take */
+	p->p_regs.ds = p->p_regs.es = p->p_regs.fs = p->p_regs.gs = 0;
 	if (ptrace(PTRACE_SETREGS, p->p_pid, NULL, &p->p_regs) == -1)
 		return (errno);
 	do {
