@@ -270,12 +270,13 @@ side_new(struct side *sd, const char *options)
 		.ev_ranges = &range, .ev_nranges = 1,
 		.ev_tsc_khz = 1000000, .ev_writes_reported = true
 	};
+	bool direct = strstr(options, "direct") != NULL;
 	int error, fd;
 
 	memset(sd, 0, sizeof(*sd));
 	sd->sd_name = options;
 	sd->sd_ops = engine_named(options, &config.ev_options);
-	no_pointers = no_pointers || strstr(options, "direct") != NULL;
+	no_pointers = no_pointers || direct;
 	sd->sd_exact = strstr(options, "interp") != NULL ||
 	    strstr(options, "exact") != NULL || sd->sd_ops != &engine_soft ||
 	    strstr(options, "lockstep") != NULL;
@@ -290,8 +291,8 @@ side_new(struct side *sd, const char *options)
 	side_reset(sd);
 	initial(&sd->sd_initial);
 	if ((error = sd->sd_ops->eo_vm_new(&config, &sd->sd_vm)) != 0 ||
-	    (sd->sd_ops->eo_share != NULL && (error = sd->sd_ops->eo_share(
-	    sd->sd_vm, sd->sd_ram, RAM_SIZE, fd, 0)) != 0) ||
+	    (direct && (error = sd->sd_ops->eo_share(sd->sd_vm, sd->sd_ram,
+	    RAM_SIZE, fd, 0)) != 0) ||
 	    (error = sd->sd_ops->eo_vcpu_new(sd->sd_vm, 0, &host, sd,
 	    &sd->sd_vcpu)) != 0 ||
 	    (error = sd->sd_ops->eo_reset(sd->sd_vcpu, &sd->sd_initial)) != 0)
