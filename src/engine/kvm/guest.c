@@ -213,6 +213,9 @@ make(struct guest *g)
 	g->g_vcpu = kvm_ioctl_number(g->g_vm, KVM_CREATE_VCPU, 0);
 	if (g->g_vcpu == -1)
 		return (fail_call(g, "KVM_CREATE_VCPU"));
+	/* the thread may block the timer's */
+	if (kvm_signals(g->g_vcpu) != 0)
+		return (fail_call(g, "KVM_SET_SIGNAL_MASK"));
 	size = kvm_ioctl_number(g->g_dev, KVM_GET_VCPU_MMAP_SIZE, 0);
 	if (size < (int)sizeof(struct kvm_run))
 		return (fail_call(g, "KVM_GET_VCPU_MMAP_SIZE"));

@@ -157,6 +157,8 @@ vcpu_regs(struct engine_vcpu *v)
 int	kvm_vcpu_new(struct engine_vm *, unsigned id,
 	    const struct engine_host *, void *arg, struct engine_vcpu **);
 void	kvm_vcpu_free(struct engine_vcpu *);
+/* In KVM_RUN of that VCPU every signal waits but the kick's. 0 or errno. */
+int	kvm_signals(int fd);
 
 /* cpuid.c: gives KVM the monitor's CPUID, cut to what this CPU has. 0 or
  * errno. Before the VCPU's first run. */

@@ -13,9 +13,8 @@
 
 #define KERNEL_SIGSET	8	/* bytes of the kernel's sigset_t */
 
-/* In KVM_RUN every signal waits, but ours. */
-static int
-vcpu_signals(struct engine_vcpu *v)
+int
+kvm_signals(int fd)
 {
 	union {
 		struct kvm_signal_mask	mask;
@@ -26,7 +25,7 @@ vcpu_signals(struct engine_vcpu *v)
 
 	mask.mask.len = KERNEL_SIGSET;
 	memcpy(mask.mask.sigset, &set, sizeof(set));
-	return (kvm_sys.ks_ioctl(v->v_fd, KVM_SET_SIGNAL_MASK, &mask) == -1 ?
+	return (kvm_sys.ks_ioctl(fd, KVM_SET_SIGNAL_MASK, &mask) == -1 ?
 	    errno : 0);
 }
 
@@ -43,7 +42,7 @@ vcpu_make(struct engine_vcpu *v)
 	if (v->v_run == NULL)
 		return (errno);
 	v->v_run->kvm_valid_regs = KVM_SYNC_X86_REGS;
-	if ((error = vcpu_signals(v)) != 0 ||
+	if ((error = kvm_signals(v->v_fd)) != 0 ||
 	    (error = kvm_cpuid_set(v)) != 0)
 		return (error);
 	if (kvm_sys.ks_ioctl(v->v_fd, KVM_GET_REGS, vcpu_regs(v)) == -1)
