@@ -54,7 +54,8 @@ TEST_SRC  := $(wildcard tests/*/*_test.c tests/*_test.c)
 TEST_BIN  := $(patsubst tests/%.c,$(B)/tests/%,$(TEST_SRC))
 TEST_AUX  := $(call objs,$(wildcard tests/lib))
 TEST_TAP  := $(sort $(wildcard tests/*.t))
-KVM_TAP	  := $(sort $(wildcard tests/kvm/*.t))
+# Sanitized programs are too big and too slow for the test bed.
+KVM_TAP	  := $(if $(SAN),,$(sort $(wildcard tests/kvm/*.t)))
 SLOW_TAP  := $(sort $(wildcard tests/slow/*.t))
 
 .PHONY: all help run test test-kvm test-slow fuzz-insn lockstep bench guest deps check \
