@@ -521,8 +521,7 @@ block_single(struct cpu *c, uint64_t linear, const struct mmu_target *t,
 		mmu_translate(c, c->c_mmu->m_class, linear + n, ENGINE_EXEC,
 		    t2);
 		if (t2->t_host != NULL) {
-			if (!t2->t_code)
-				mmu_watch_page(c, t2->t_gpa, PAGE_CODE);
+			mmu_watch_page(c, t2->t_gpa, PAGE_CODE);
 			memcpy(bytes + n, t2->t_host, INSN_MAXLEN - n);
 		} else
 			memset(bytes + n, 0xff, INSN_MAXLEN - n);
@@ -559,8 +558,8 @@ block_make(struct cpu *c, uint64_t linear, const struct mmu_target *t)
 
 	if (t->t_host == NULL)
 		return (block_single(c, linear, t, NULL, avail, &t2, bytes));
-	if (!t->t_code)
-		mmu_watch_page(c, t->t_gpa, PAGE_CODE);
+	/* watched it may be already, but for direct execution */
+	mmu_watch_page(c, t->t_gpa, PAGE_CODE);
 	if (ARENA_SIZE - bc->bc_used < ARENA_RESERVE) {
 		block_flush(c);
 		mmu_watch_page(c, t->t_gpa, PAGE_CODE);

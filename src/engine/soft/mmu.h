@@ -67,7 +67,7 @@ struct mmu {
 struct mmu_target {
 	uint64_t	 t_gpa;
 	uint8_t		*t_host;	/* NULL: not RAM */
-	bool		 t_code;	/* holds cached code */
+	bool		 t_code;	/* stores to it are looked at */
 };
 
 struct mmu	*mmu_new(void);
