@@ -483,7 +483,9 @@ map_one(struct space *s, struct cpu *c, struct batch *b, uint64_t linear,
 	if (process_owns(&s->s_process, linear) ||
 	    !extent_probe(c, linear, &e))
 		return (0);
-	if (e.e_large && extent_inside(s, e.e_linear)) {
+	/* a large page must not cover others, nor the process's own */
+	if (e.e_large && (s->s_process.p_stub - e.e_linear < LARGE ||
+	    extent_inside(s, e.e_linear))) {
 		e.e_gpa += (linear & (LARGE - 1)) & ~(uint64_t)PAGE_MASK;
 		e.e_linear = linear & ~(uint64_t)PAGE_MASK;
 		e.e_large = false;
