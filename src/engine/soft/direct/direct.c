@@ -737,7 +737,11 @@ direct_run(struct cpu *c)
 	to = begun = cpu_ns(s);
 	if (s->s_fault != 0) {
 		/* the guest has most likely seen to it */
-		(void)space_map(s, c, s->s_fault, false);
+		if (space_map(s, c, s->s_fault, false) < 0 &&
+		    (error = space_clear(s)) != 0) {
+			broken(c, s, error);
+			return (false);
+		}
 		s->s_fault = 0;
 		next = NEXT_MAPPED;
 	}
