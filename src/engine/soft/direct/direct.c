@@ -522,6 +522,7 @@ state_get(struct cpu *c, struct space *s)
 	for (n = 0; n < 16; n++)
 		c->c_gpr[n] = *reg(p, n);
 	c->c_rip = r->rip;
+	c->c_repeating = false;
 	selector_get(c, SEG_DS, r->ds);
 	selector_get(c, SEG_ES, r->es);
 	selector_get(c, SEG_FS, r->fs);
@@ -662,6 +663,8 @@ stop_signal(struct cpu *c, struct space *s, const struct process_status *ps)
 		stop_trap(c, ps);
 		break;
 	case SIGURG:
+		/* interrupted between the elements of a string instruction */
+		c->c_repeating = (s->s_process.p_regs.eflags & FL_RF) != 0;
 		c->c_direct->d_stats.kicks++;
 		return (NEXT_LEAVE);
 	default:	/* sent to the whole group, such as SIGINT */
