@@ -33,9 +33,9 @@ host() {
 	timeout -s KILL 120 "$VMM_GUEST/selftests/$1" </dev/null >"$work/host" 2>&1
 }
 
-# What the guest said, by each half of the engine, and every block translated at
-# once by the second.
-for engine in soft,interp soft,jit,hot=1; do
+# What the guest said, by each half of the engine, every block translated at
+# once by the second, and all that can be executed directly.
+for engine in soft,interp soft,jit,hot=1 soft,direct; do
 	# shellcheck disable=SC2034 # of run
 	limit=1200
 	run run -m 512M -b "$VMM_GUEST/vmlinuz" --engine "$engine" \
