@@ -38,7 +38,7 @@
 #define BREAKS		PROCESS_BREAKS
 #define HARMFUL		16	/* instructions of a page, see there */
 #define ROUTINE		256	/* bytes */
-#define OFTEN		64	/* see page_break() */
+#define OFTEN		8	/* see page_break() */
 #define AROUND		16u	/* pages looked at in one go */
 #define SIZABLE		32u	/* extents */
 #define EXTENTS_MAX	48000u	/* below Linux's 65530 areas */
