@@ -446,12 +446,14 @@ extent_choose(struct space *s, struct cpu *c, struct extent *e, bool fetch)
 	uint64_t gpa;
 
 	if (e->e_rights & ENGINE_EXEC) {
-		if (e->e_rights & ENGINE_WRITE && !fetch)
+		if (e->e_rights & ENGINE_WRITE && !fetch) {
 			e->e_rights &= (uint8_t)~ENGINE_EXEC;
-		else if (page_executable(s, c, e->e_linear, e->e_gpa))
+		} else {
+			/* it is watched then, whatever is found */
 			e->e_rights &= (uint8_t)~ENGINE_WRITE;
-		else
-			e->e_rights &= (uint8_t)~ENGINE_EXEC;
+			if (!page_executable(s, c, e->e_linear, e->e_gpa))
+				e->e_rights &= (uint8_t)~ENGINE_EXEC;
+		}
 	}
 	if (e->e_rights & ENGINE_WRITE)
 		for (gpa = e->e_gpa; gpa < e->e_gpa + extent_size(e);
