@@ -36,12 +36,12 @@ ALLCFLAGS = $(CSTD) $(WARN) -fPIC -fvisibility=hidden -pthread $(CPPFLAGS) \
 LDLIBS	:= -pthread -lm
 
 # Not by pkg-config: slirp.pc wants glib's, which libslirp-dev does not bring.
-SLIRP	:= -lslirp
+HOSTLIBS := -Wl,--as-needed -lslirp -lcjson -luring -lnbd -lzstd -lz -lseccomp
 
 # Which folders make what; a folder includes only from those before it.
 CORE	:= src/base src/engine/soft src/engine/soft/jit \
     src/engine/soft/direct src/engine/kvm src/vmm
-HOST	:= src/storage src/network src/machine
+HOST	:= src/storage src/network src/machine src/config src/control
 srcs	= $(foreach d,$(1),$(wildcard $(d)/*.c $(d)/*.S))
 objs	= $(patsubst %,$(B)/obj/%.o,$(call srcs,$(1)))
 
@@ -160,7 +160,7 @@ FORCE:
 $(B)/bin/vmctl: $(VMCTL_OBJ) $(B)/obj/host.a $(B)/obj/core.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(SLIRP) $(LDLIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(HOSTLIBS) $(LDLIBS)
 
 # --- tests ---------------------------------------------------------------------
 
@@ -174,7 +174,8 @@ $(B)/tests/%: $(B)/obj/tests/%.c.o $$(call test_aux,$$(*D)) $(TEST_AUX) \
     $(B)/obj/host.a $(B)/obj/core.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(SLIRP) $(LDLIBS) -lcmocka -lZydis -lutil
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(HOSTLIBS) $(LDLIBS) -lcmocka -lZydis \
+	    -lutil
 
 # These see every translation as it is made (tests/jit/verify.c), and so does
 # a vmctl for a whole boot.
@@ -185,7 +186,7 @@ $(TEST_VMCTL): $(VMCTL_OBJ) $(B)/obj/tests/jit/verify.c.o \
     $(B)/obj/host.a $(B)/obj/core.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LDFLAGS) $(VERIFY) -o $@ $^ $(SLIRP) $(LDLIBS) -lZydis
+	$(Q)$(CC) $(LDFLAGS) $(VERIFY) -o $@ $^ $(HOSTLIBS) $(LDLIBS) -lZydis
 
 include tests/guests/guests.mk
 

@@ -1,0 +1,102 @@
+/*
+ * Control messages: between vmctl and vmd, and between vmd and the processes
+ * of its VMs and switches.
+ *
+ * 1. A message is one JSON object (RFC 8259) in one packet of a local
+ *    SOCK_SEQPACKET socket, CONTROL_MAX bytes at most, with up to CONTROL_FDS
+ *    descriptors. What does not parse, is larger, or has members of the wrong
+ *    type ends the connection; it never ends the process that reads it.
+ * 2. A request has a "command"; its answer comes on the same connection in the
+ *    order of the requests and has "ok": true, or "ok": false with "error", a
+ *    line for people, and "code", the name of an errno. An answer with
+ *    "more": true is followed by another one. What comes without a request
+ *    has an "event".
+ * 3. Who asks is known from the socket (SO_PEERCRED), never from the message.
+ *
+ * src/vmd/protocol.h lists commands and members.
+ */
+#ifndef CONTROL_CONTROL_H
+#define CONTROL_CONTROL_H
+
+#include <cjson/cJSON.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "base/loop.h"
+
+#define CONTROL_MAX	(128 * 1024)
+#define CONTROL_FDS	8
+
+struct control_message {
+	cJSON		*cm_json;		/* an object */
+	int		 cm_fd[CONTROL_FDS];	/* -1: taken by the reader */
+	unsigned	 cm_nfds;
+};
+
+/* Ends what is in a message: the object, descriptors not taken. */
+void	control_message_free(struct control_message *);
+/* Members with their types checked; `otherwise` if they are missing or not of
+ * that type. */
+const char *control_string(const cJSON *, const char *name,
+	    const char *otherwise);
+double	control_number(const cJSON *, const char *name, double otherwise);
+bool	control_bool(const cJSON *, const char *name, bool otherwise);
+
+/* --- one side of a connection, blocking ------------------------------------ */
+
+/* A connection to the socket at path; -1 with a line in err. */
+int	control_connect(const char *path, struct err *);
+/* Sends; the object and the descriptors stay the caller's. -1 and errno. */
+int	control_send(int fd, const cJSON *, const int *fds, unsigned nfds);
+/* Waits for a message; 0 at the end of the connection, -1 and errno (EPROTO:
+ * no message of ours), else 1. */
+int	control_receive(int fd, struct control_message *);
+/* A request and its (next) answer; -1 with the answer's "error" in err, and
+ * its errno in errno. The request is freed in any case. */
+int	control_call(int fd, cJSON *request, struct control_message *answer,
+	    struct err *);
+
+/* --- a server of them, on a loop ------------------------------------------- */
+
+struct control_server;
+struct control_peer;
+
+struct control_credentials {
+	uid_t		cc_uid;
+	gid_t		cc_gid;
+	pid_t		cc_pid;
+};
+
+struct control_ops {
+	/* A message came; `taken` descriptors are set to -1 by the reader. */
+	void	(*co_message)(void *arg, struct control_peer *,
+		    struct control_message *);
+	/* The connection ended; the peer is gone when this returns. */
+	void	(*co_gone)(void *arg, struct control_peer *);
+};
+
+/*
+ * Listens at path, whose folder exists; a socket file that nobody listens at is
+ * replaced. mode: its permissions. NULL with a line in err (EADDRINUSE:
+ * somebody serves there). The ops are called on the loop's thread.
+ */
+struct control_server *control_server_new(struct loop *, const char *path,
+	    mode_t mode, const struct control_ops *, void *arg, struct err *);
+/* Ends it, its connections (co_gone is called) and the socket file. */
+void	control_server_free(struct control_server *);
+/* A connected socket, owned from now on, as a peer. server may be NULL. */
+struct control_peer *control_peer_new(struct loop *, int fd,
+	    const struct control_ops *, void *arg, struct err *);
+void	control_peer_free(struct control_peer *);	/* co_gone is not called */
+const struct control_credentials *control_peer_who(const struct control_peer *);
+void	**control_peer_data(struct control_peer *);	/* the user's own */
+/*
+ * Sends as soon as the peer reads; never blocks. The object is freed,
+ * descriptors are duplicated. A peer that leaves 1 MiB unread is closed.
+ */
+void	control_peer_send(struct control_peer *, cJSON *, const int *fds,
+	    unsigned nfds);
+
+#endif
