@@ -28,6 +28,9 @@
 
 #define CONTROL_MAX	(128 * 1024)
 #define CONTROL_FDS	8
+#define CONTROL_UNREAD	(1024 * 1024)
+#define CONTROL_PEERS	1024		/* connections of a server */
+#define CONTROL_PEERS_USER 64		/* of a user but root and our own */
 
 struct control_message {
 	cJSON		*cm_json;		/* an object */
@@ -43,18 +46,30 @@ const char *control_string(const cJSON *, const char *name,
 	    const char *otherwise);
 double	control_number(const cJSON *, const char *name, double otherwise);
 bool	control_bool(const cJSON *, const char *name, bool otherwise);
+/* A text of a message, whose object has the members to be one: the object, or
+ * NULL. Reads len bytes, whatever they are. */
+cJSON	*control_parse(const char *text, size_t len);
+/* Answers: {"ok": true}; {"ok": false, "code": ..., "error": ...}. NULL when
+ * there is no memory, which control_send() and control_peer_send() take. */
+cJSON	*control_ok(void);
+cJSON	*control_error(int error, const char *, ...)
+	    __attribute__((format(printf, 2, 3)));
+/* The number that an errno's name stands for; EPROTO if none. */
+int	control_errno(const char *name);
 
 /* --- one side of a connection, blocking ------------------------------------ */
 
 /* A connection to the socket at path; -1 with a line in err. */
 int	control_connect(const char *path, struct err *);
-/* Sends; the object and the descriptors stay the caller's. -1 and errno. */
+/* Sends; the object and the descriptors stay the caller's. -1 and errno:
+ * EMSGSIZE for more than CONTROL_MAX. */
 int	control_send(int fd, const cJSON *, const int *fds, unsigned nfds);
 /* Waits for a message; 0 at the end of the connection, -1 and errno (EPROTO:
  * no message of ours), else 1. */
 int	control_receive(int fd, struct control_message *);
-/* A request and its (next) answer; -1 with the answer's "error" in err, and
- * its errno in errno. The request is freed in any case. */
+/* A request and its answer, or with NULL for a request the next answer to the
+ * last one; -1 with the answer's "error" in err, and its errno in errno. Events
+ * are passed over. The request is freed in any case. */
 int	control_call(int fd, cJSON *request, struct control_message *answer,
 	    struct err *);
 
@@ -73,7 +88,7 @@ struct control_ops {
 	/* A message came; `taken` descriptors are set to -1 by the reader. */
 	void	(*co_message)(void *arg, struct control_peer *,
 		    struct control_message *);
-	/* The connection ended; the peer is gone when this returns. */
+	/* The connection ended; the peer is freed when this returns. */
 	void	(*co_gone)(void *arg, struct control_peer *);
 };
 
@@ -84,17 +99,21 @@ struct control_ops {
  */
 struct control_server *control_server_new(struct loop *, const char *path,
 	    mode_t mode, const struct control_ops *, void *arg, struct err *);
-/* Ends it, its connections (co_gone is called) and the socket file. */
+/* Ends it, its connections (co_gone is called) and the socket file, if it is
+ * still its own. */
 void	control_server_free(struct control_server *);
-/* A connected socket, owned from now on, as a peer. server may be NULL. */
+/* A connected socket as a peer, which owns it from now on; NULL with a line in
+ * err, and the socket is closed. */
 struct control_peer *control_peer_new(struct loop *, int fd,
 	    const struct control_ops *, void *arg, struct err *);
-void	control_peer_free(struct control_peer *);	/* co_gone is not called */
+/* co_gone is not called; what waits to be sent is lost. */
+void	control_peer_free(struct control_peer *);
 const struct control_credentials *control_peer_who(const struct control_peer *);
 void	**control_peer_data(struct control_peer *);	/* the user's own */
 /*
  * Sends as soon as the peer reads; never blocks. The object is freed,
- * descriptors are duplicated. A peer that leaves 1 MiB unread is closed.
+ * descriptors are duplicated. A peer that leaves CONTROL_UNREAD bytes unread
+ * is closed: co_gone is called soon, never from here.
  */
 void	control_peer_send(struct control_peer *, cJSON *, const int *fds,
 	    unsigned nfds);

@@ -21,7 +21,7 @@
  * reload     -                                  -
  * reset      what: all, vms, switches           -
  * log        verbose: true or false             -
- * shutdown   -                                  stops the VMs in order, ends vmd
+ * shutdown   -                                  stops the VMs in order, ends
  *
  * A VM in "vms":
  *   id, name, pid (0: does not run), cpus, memory (bytes), resident (bytes),
