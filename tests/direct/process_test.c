@@ -30,7 +30,8 @@
 #define PAGES	8u
 /* The stub, from p_stub on, behind ELF headers and the loop it begins in. */
 #define STUB_FROM	0x7cu
-#define STUB_TO		0xc0u
+#define STUB_ENTER	0xabu	/* where it makes a call and goes on */
+#define STUB_TO		0xdbu
 
 static int file;
 static uint8_t *memory;		/* of file: code, data */
@@ -99,11 +100,19 @@ begin(struct process *p)
 }
 
 static void
-run(struct process *p, uint64_t rip, struct process_status *ps)
+run_after(struct process *p, uint64_t rip, const struct process_call *first,
+    struct process_status *ps)
 {
 	p->p_regs.rip = rip;
 	p->p_regs.rsp = DATA + PAGE;
-	process_run(p, true, ps);
+	p->p_regs.eflags &= ~0x10000ul;		/* RF, of a fault */
+	process_run(p, true, first, ps);
+}
+
+static void
+run(struct process *p, uint64_t rip, struct process_status *ps)
+{
+	run_after(p, rip, NULL, ps);
 }
 
 static void
@@ -190,7 +199,7 @@ empty(void **state)
 static void
 doors(void **state)
 {
-	static const struct {
+	static const struct door {
 		uint8_t code[8], len;
 		uint32_t nr;
 	} door[] = {
@@ -204,29 +213,33 @@ doors(void **state)
 		{ { 0x0f, 0x34 }, 2, 1 },
 	};
 	static struct process p;
+	struct process_call first;
 	struct process_status ps;
+	const struct door *d;
 	unsigned n;
 
 	(void)state;
 	begin(&p);
-	for (n = 0; n < sizeof(door) / sizeof(door[0]); n++) {
+	map(DATA, PROT_READ | PROT_WRITE, 1, &first);
+	for (n = 0; n < 2 * sizeof(door) / sizeof(door[0]); n++) {
+		d = &door[n / 2];
 		memset(memory, 0xcc, PAGE);
-		memcpy(memory, door[n].code, door[n].len);
-		p.p_regs.rax = door[n].nr;
+		memcpy(memory, d->code, d->len);
+		p.p_regs.rax = d->nr;
 		p.p_regs.rdi = DATA;
 		p.p_regs.rsi = PAGE;
 		p.p_regs.rbx = p.p_regs.rbp = DATA;
-		run(&p, CODE, &ps);
+		run_after(&p, CODE, n % 2 == 0 ? NULL : &first, &ps);
 		/* SYSENTER may be no instruction at all there */
 		if (ps.ps_stop != STOP_SYSCALL &&
 		    (ps.ps_stop != STOP_SIGNAL || ps.ps_signal == SIGTRAP ||
-		    door[n].code[1] == 0x05))
+		    d->code[1] == 0x05))
 			fail_msg("door %u: stop %d, signal %d", n, ps.ps_stop,
 			    ps.ps_signal);
-		if (door[n].code[1] == 0x05) {
+		if (d->code[1] == 0x05) {
 			assert_int_equal(p.p_regs.rip, CODE + 2);
 			assert_int_equal((uint32_t)p.p_regs.orig_rax,
-			    door[n].nr);
+			    d->nr);
 			assert_int_equal(p.p_regs.rcx, CODE + 2);
 		}
 	}
@@ -269,6 +282,123 @@ stub(void **state)
 	run(&p, CODE, &ps);
 	assert_int_equal(ps.ps_signal, SIGTRAP);
 	assert_int_equal(p.p_regs.rax, SYS_munmap);
+	process_free(&p);
+}
+
+/* The stub's own way in makes no call for guest code either, but for one that
+ * knows the password. */
+static void
+password(void **state)
+{
+	static struct process p;
+	struct process_status ps;
+	unsigned n;
+
+	(void)state;
+	begin(&p);
+	memcpy(memory, "\xff\xe3", 2);			/* jmp rbx */
+	for (n = 0; n < 66; n++) {
+		p.p_regs.rax = SYS_munmap;
+		p.p_regs.rbx = p.p_stub + STUB_ENTER;
+		p.p_regs.rdi = DATA;
+		p.p_regs.rsi = PAGE;
+		p.p_regs.r10 = p.p_password & ~(uint64_t)UINT32_MAX;
+		p.p_regs.r8 = p.p_password << 32;
+		if (n < 32)
+			p.p_regs.r10 ^= UINT64_C(1) << (n + 32);
+		else if (n < 64)
+			p.p_regs.r8 ^= UINT64_C(1) << n;
+		else if (n == 64)
+			p.p_regs.r10 = p.p_regs.r8 = 0;
+		run(&p, CODE, &ps);
+		assert_int_equal(ps.ps_stop, STOP_SYSCALL);
+		p.p_regs.r10 = p.p_regs.r8 = 0;
+	}
+	/* where system calls are not stopped by SYSEMU */
+	memset(memory, 0xcc, 8);
+	memcpy(memory, "\xff\xe3", 2);
+	for (n = 0; n < 2; n++) {
+		struct process_call first;
+
+		map(DATA, PROT_READ, 1, &first);
+		p.p_regs.rax = SYS_munmap;
+		p.p_regs.rbx = p.p_stub + STUB_ENTER;
+		p.p_regs.rdi = CODE;
+		p.p_regs.rsi = PAGE;
+		if (n == 1) {
+			p.p_regs.r10 = p.p_password & ~(uint64_t)UINT32_MAX;
+			p.p_regs.r8 = p.p_password << 32;
+		}
+		run_after(&p, CODE, &first, &ps);
+		if (n == 0)
+			assert_int_equal(ps.ps_stop, STOP_SYSCALL);
+		else	/* unmapped: this test sees a call that is made */
+			assert_true(ps.ps_stop == STOP_SIGNAL &&
+			    ps.ps_signal == SIGSEGV);
+	}
+	process_free(&p);
+}
+
+/* A call first, and then code, in one go. */
+static void
+enter(void **state)
+{
+	/* mov eax, [600000h]; int3 */
+	static const uint8_t code[] = { 0x8b, 0x04, 0x25, 0, 0, 0x60, 0, 0xcc };
+	static struct process p;
+	struct process_regs before;
+	struct process_status ps;
+	struct process_call first;
+	uint64_t regs[15];
+	unsigned n;
+
+	(void)state;
+	begin(&p);
+	memcpy(memory, code, sizeof(code));
+	for (n = 2; n < PAGES; n++)
+		memset(memory + n * PAGE, (int)n, 4);
+	for (n = 0; n < 15; n++)
+		regs[n] = 0x0101010101010101 * (n + 1);
+	memcpy(&p.p_regs, regs, sizeof(regs));
+	for (n = 2; n < PAGES; n++) {
+		map(DATA, PROT_READ, n, &first);
+		/* DF, AC and arithmetic flags; TF */
+		p.p_regs.eflags = n == 6 ? 0x302 : n % 2 == 0 ? 0x40ed7 : 0x202;
+		p.p_regs.rsp = DATA + PAGE;
+		before = p.p_regs;
+		if (n == 4)
+			kill(p.p_pid, SIGURG);
+		run_after(&p, CODE, &first, &ps);
+		assert_int_equal(ps.ps_stop, STOP_SIGNAL);
+		if (n == 4) {		/* before the code */
+			assert_int_equal(ps.ps_signal, SIGURG);
+			before.rip = CODE;
+			before.orig_rax = p.p_regs.orig_rax;
+			assert_memory_equal(&p.p_regs, &before,
+			    offsetof(struct process_regs, fs_base));
+			run(&p, CODE, &ps);
+		}
+		assert_int_equal(ps.ps_signal, SIGTRAP);
+		assert_int_equal(p.p_regs.rip, CODE + (n == 6 ? 7 : 8));
+		assert_int_equal(p.p_regs.rax, 0x01010101 * n);
+		p.p_regs.rax = before.rax;
+		assert_memory_equal(&p.p_regs, &before,
+		    offsetof(struct process_regs, orig_rax));
+		assert_int_equal(p.p_regs.rsp, before.rsp);
+		assert_int_equal(p.p_regs.eflags & 0x40fd7,
+		    before.eflags & 0x40fd7);
+	}
+	/* one that fails: nothing is executed */
+	p.p_regs.eflags = 0x202;
+	before = p.p_regs;
+	first.pc_arg[0]++;
+	run_after(&p, CODE, &first, &ps);
+	assert_int_equal(ps.ps_stop, STOP_FAILED);
+	assert_int_equal(ps.ps_code, EINVAL);
+	assert_int_equal(p.p_regs.rip, CODE);
+	assert_int_equal(p.p_regs.rax, before.rax);
+	run(&p, CODE, &ps);
+	assert_int_equal(p.p_regs.rax, 0x07070707);
 	process_free(&p);
 }
 
@@ -561,6 +691,8 @@ main(void)
 		cmocka_unit_test(empty),
 		cmocka_unit_test(doors),
 		cmocka_unit_test(stub),
+		cmocka_unit_test(password),
+		cmocka_unit_test(enter),
 		cmocka_unit_test(calls_after),
 		cmocka_unit_test(breakpoint),
 		cmocka_unit_test(vectors),

@@ -65,11 +65,10 @@ static uint64_t
 cpu_ns(const struct space *s)
 {
 	struct timespec own, its = { 0, 0 };
-	clockid_t clock;
 
 	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &own);
-	if (clock_getcpuclockid(s->s_process.p_pid, &clock) == 0)
-		clock_gettime(clock, &its);
+	if (clock_gettime(s->s_process.p_clock, &its) == -1)
+		its.tv_sec = its.tv_nsec = 0;	/* it is gone */
 	return ((uint64_t)(own.tv_sec + its.tv_sec) * 1000000000 +
 	    (uint64_t)(own.tv_nsec + its.tv_nsec));
 }
@@ -222,7 +221,7 @@ calibrate(struct direct *d, struct space *s)
 
 	s->s_process.p_regs.rip = 0;
 	for (n = 0; n < CALIBRATE; n++)
-		process_run(&s->s_process, true, &ps);
+		process_run(&s->s_process, true, NULL, &ps);
 	took = (cpu_ns(s) - from) / CALIBRATE;
 	if (d->d_switch == 0 || took < d->d_switch)
 		d->d_switch = took;
@@ -677,8 +676,16 @@ stop_signal(struct cpu *c, struct space *s, const struct process_status *ps)
 static enum next
 stopped(struct cpu *c, struct space *s, const struct process_status *ps)
 {
+	int error;
+
 	if (ps->ps_stop == STOP_SIGNAL)
 		return (stop_signal(c, s, ps));
+	if (ps->ps_stop == STOP_FAILED) {
+		if ((error = space_clear(s)) == 0)
+			return (NEXT_RUN);
+		broken(c, s, error);
+		return (NEXT_TRANSLATE);
+	}
 	/* done as by the host; its own RCX and R11 come again */
 	c->c_rip -= 2;
 	c->c_gpr[RAX] = s->s_process.p_regs.orig_rax;
@@ -766,10 +773,14 @@ direct_run(struct cpu *c)
 			atomic_store(&d->d_running, 0);
 			break;
 		}
-		from = cpu_ns(s);
-		if (next == NEXT_MAPPED)
+		from = to;
+		if (next == NEXT_MAPPED) {
+			from = cpu_ns(s);
 			invested += from - to;
-		process_run(&s->s_process, state_put(c, s), &ps);
+		}
+		process_run(&s->s_process, state_put(c, s),
+		    s->s_put_off ? &s->s_call : NULL, &ps);
+		s->s_put_off = false;
 		atomic_store(&d->d_running, 0);
 		if (ps.ps_stop == STOP_GONE) {
 			/* with the guest's registers */
@@ -791,7 +802,6 @@ direct_run(struct cpu *c)
 	d->d_stats.stops += stops;
 	if (d->d_failed)
 		return (true);
-	to = cpu_ns(s);
 	s->s_ran += ran;
 	s->s_invested += invested;
 	if (s->s_invested > s->s_ran + INVEST_NS)

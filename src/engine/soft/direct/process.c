@@ -8,12 +8,15 @@
  * is a page of code, the stub, at a random address, and behind it a list of
  * system calls that we write and it reads.
  *
- * 1. We are its tracer. Guest code only ever runs under PTRACE_SYSEMU: no
- *    system call of it is made, whatever it executes. Signals end in us.
- * 2. The stub makes the calls of the list and then stops (INT3). It is the
- *    only code that is let go without SYSEMU, and a seccomp filter allows
- *    calls from its one SYSCALL instruction alone, of three kinds (mmap,
- *    munmap, mprotect).
+ * 1. We are its tracer. No system call of guest code is made, whatever it
+ *    executes: it runs under PTRACE_SYSEMU, or, where the stub makes a call
+ *    first and goes on into it, under the filter of 2. Signals end in us.
+ * 2. The stub makes the calls of the list and then stops (INT3), or makes one
+ *    call, of registers, and becomes guest code: half as many switches between
+ *    us and it. A seccomp filter allows calls from its two SYSCALL
+ *    instructions alone, of three kinds (mmap, munmap, mprotect), and only
+ *    with our password in registers, which is never where guest code could
+ *    read it while guest code runs: jumping to the stub gains it nothing.
  * 3. It dies with its tracer (PTRACE_O_EXITKILL, PR_SET_PDEATHSIG).
  * 4. Linux shows a tracee to every wait(2) of its tracer's process for any
  *    child, and tells of its stops with SIGCHLD. A client with children of its
@@ -42,6 +45,7 @@
 #include <sys/uio.h>
 #include <sys/user.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "engine/soft/direct/process.h"
@@ -57,14 +61,33 @@ _Static_assert(sizeof(struct process_regs) == sizeof(struct user_regs_struct) &&
 #define IMAGE_FD	31
 #define ALONE_US	100000
 
+/* RFLAGS that guest code may begin with behind the stub's POPF. */
+#define EFLAGS_PLAIN	0x240ed7u	/* arithmetic, IF, DF, AC, ID */
 #define EFLAGS_TF	0x100u
+#define SIGSYS_FILTER	1	/* si_code: SYS_SECCOMP of Linux */
 #define USER_CS		0x33u	/* the host's, for 64-bit code */
 #define USER_SS		0x2bu
+
+/* The guest's registers, for the stub to take them from. */
+struct frame {
+	uint64_t	fr_regs[15];	/* as in struct process_regs, to RDI */
+	uint64_t	fr_eflags, fr_rsp, fr_rip;
+};
+_Static_assert(offsetof(struct process_regs, orig_rax) == 15 * 8, "frame");
+
+#define HEADERS	(sizeof(Elf64_Ehdr) + sizeof(Elf64_Phdr))
+
+/* 32 bits from the stub's byte `at` on to a member of the frame, which is at
+ * the start of the calls. */
+#define TO_FRAME(at, member)						\
+	BYTES(STUB_SIZE + offsetof(struct frame, member) - (HEADERS + (at)))
+#define BYTES(n)	(n) & 0xff, (n) >> 8 & 0xff, 0, 0
 
 /*
  * The stub. RBX points to struct process_calls, RBP behind the last of them.
  * Entered at its start it waits to be traced. The SYSCALL alone is for the
- * first calls, with all registers set by us.
+ * first calls, with all registers set by us. At AT_ENTER it makes a call, of
+ * registers, and takes all of them from where RSP points, a struct frame.
  */
 static const uint8_t stub[] = {
 	0xf3, 0x90,				/* wait: pause */
@@ -82,14 +105,27 @@ static const uint8_t stub[] = {
 	0x48, 0x83, 0xc3, 0x38,			/* add rbx, 56 */
 	0x48, 0x39, 0xeb,			/* cmp rbx, rbp */
 	0x72, 0xd2,				/* jb calls */
-	0xcc					/* end: int3 */
+	0xcc,					/* end: int3 */
+	0x0f, 0x05,				/* enter: syscall */
+	0x48, 0x3d, 0x00, 0xf0, 0xff, 0xff,	/* entered: cmp rax, -4096 */
+	0x77, 0x25,				/* ja failed */
+	0x41, 0x5f, 0x41, 0x5e, 0x41, 0x5d,	/* pop r15, r14, r13 */
+	0x41, 0x5c, 0x5d, 0x5b,			/* r12, rbp, rbx */
+	0x41, 0x5b, 0x41, 0x5a, 0x41, 0x59,	/* r11, r10, r9 */
+	0x41, 0x58, 0x58, 0x59,			/* r8, rax, rcx */
+	0x5a, 0x5e, 0x5f,			/* rdx, rsi, rdi */
+	0x9d,					/* popfq */
+	0x48, 0x8b, 0x25, TO_FRAME(92, fr_rsp),	/* mov rsp, [rsp of it] */
+	0xff, 0x25, TO_FRAME(98, fr_rip),	/* jmp [rip of it] */
+	0xcc					/* failed: int3 */
 };
 #define AT_CALLS	4
 #define AT_CALL		31
 #define AT_CALLED	33
-_Static_assert(sizeof(struct process_call) == 56, "the stub's");
-
-#define HEADERS	(sizeof(Elf64_Ehdr) + sizeof(Elf64_Phdr))
+#define AT_ENTER	51
+#define AT_ENTERED	53
+_Static_assert(sizeof(struct process_call) == 56 && sizeof(stub) == 99,
+    "the stub's");
 
 /* Where a place of the stub is in the process. */
 static uint64_t
@@ -236,21 +272,37 @@ process_call(struct process *p, uint64_t nr, uint64_t a, uint64_t b,
 	return (r->rax > -4096ul ? (int)-r->rax : 0);
 }
 
+/* A call with our password, in halves of registers that the host's kernel does
+ * not look at: flags and descriptor of mmap, nothing in the others. */
+static struct process_call
+call_signed(const struct process *p, const struct process_call *pc)
+{
+	struct process_call pass = *pc;
+
+	pass.pc_arg[3] |= p->p_password & ~(uint64_t)UINT32_MAX;
+	pass.pc_arg[4] |= p->p_password << 32;
+	return (pass);
+}
+
 int
 process_calls(struct process *p, const struct process_call *calls, size_t n)
 {
-	size_t some;
+	struct process_call *list = (struct process_call *)(void *)p->p_calls;
+	size_t some, k;
 	int error;
 
 	for (; n > 0; calls += some, n -= some) {
 		some = n < CALLS_MAX ? n : CALLS_MAX;
-		memcpy(p->p_calls, calls, some * sizeof(*calls));
+		for (k = 0; k < some; k++)
+			list[k] = call_signed(p, &calls[k]);
 		p->p_regs.rip = stub_at(p, AT_CALLS);
 		p->p_regs.rbx = p->p_stub + STUB_SIZE;
 		p->p_regs.rbp = p->p_regs.rbx + some * sizeof(*calls);
 		error = process_stub(p);
-		/* guest code that finds this page finds nothing in it */
+		/* guest code finds nothing of it in this page, nor in its
+		 * registers */
 		memset(p->p_calls, 0, some * sizeof(*calls));
+		p->p_regs.r10 = p->p_regs.r8 = 0;
 		if (error != 0)
 			return (error);
 		if (p->p_regs.rax > -4096ul)
@@ -264,6 +316,7 @@ static int
 process_confine(struct process *p)
 {
 	const uint64_t ip = stub_at(p, AT_CALLED);
+	const uint64_t other = stub_at(p, AT_ENTERED);
 	const struct sock_filter filter[] = {
 #define FIELD(f, off)							\
 	BPF_STMT(BPF_LD | BPF_W | BPF_ABS,				\
@@ -272,9 +325,11 @@ process_confine(struct process *p)
 	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(k), 0, (skip))
 #define IF(k, skip)							\
 	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(k), (skip), 0)
-		FIELD(arch, 0), UNLESS(AUDIT_ARCH_X86_64, 8),
-		FIELD(instruction_pointer, 0), UNLESS(ip, 6),
-		FIELD(instruction_pointer, 4), UNLESS(ip >> 32, 4),
+		FIELD(arch, 0), UNLESS(AUDIT_ARCH_X86_64, 13),
+		FIELD(instruction_pointer, 0), IF(ip, 1), UNLESS(other, 10),
+		FIELD(instruction_pointer, 4), UNLESS(ip >> 32, 8),
+		FIELD(args[3], 4), UNLESS(p->p_password >> 32, 6),
+		FIELD(args[4], 4), UNLESS(p->p_password, 4),
 		FIELD(nr, 0), IF(SYS_mmap, 3), IF(SYS_munmap, 2),
 		IF(SYS_mprotect, 1),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
@@ -285,12 +340,15 @@ process_confine(struct process *p)
 	};
 	struct sock_fprog prog = { .len = sizeof(filter) / sizeof(filter[0]) };
 	uint64_t at = p->p_stub + STUB_SIZE;
+	int error;
 
 	prog.filter = (struct sock_filter *)(at + sizeof(prog));
 	memcpy(p->p_calls, &prog, sizeof(prog));
 	memcpy(p->p_calls + sizeof(prog), filter, sizeof(filter));
-	return (process_call(p, SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, at,
-	    0, 0));
+	error = process_call(p, SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, at,
+	    0, 0);
+	memset(p->p_calls, 0, sizeof(prog) + sizeof(filter));
+	return (error);
 }
 
 /* Takes the new process: traced, and rid of all that it was given. */
@@ -324,12 +382,15 @@ process_take(struct process *p)
 	return (process_confine(p));
 }
 
-/* An address that no guest will look for: 46 bits, 64 KiB aligned. */
+/* An address that no guest will look for, 46 bits, 64 KiB aligned; and what it
+ * would have to know there. */
 static int
 process_place(struct process *p)
 {
 	if (getrandom(&p->p_stub, sizeof(p->p_stub), 0) !=
-	    (ssize_t)sizeof(p->p_stub))
+	    (ssize_t)sizeof(p->p_stub) ||
+	    getrandom(&p->p_password, sizeof(p->p_password), 0) !=
+	    (ssize_t)sizeof(p->p_password))
 		return (errno);
 	p->p_stub = (p->p_stub & 0x3fffffff0000) + (UINT64_C(1) << 32);
 	return (0);
@@ -368,7 +429,7 @@ process_start(struct process *p, const int *files, unsigned nfiles)
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (p->p_pid == -1)
 		p->p_pid = 0;
-	else
+	else if ((error = clock_getcpuclockid(p->p_pid, &p->p_clock)) == 0)
 		error = process_take(p);
 out:
 	if (calls != -1)
@@ -441,22 +502,81 @@ process_signal(struct process *p, int signal, struct process_status *ps)
 		ps->ps_addr = (uintptr_t)si.si_addr;
 	else if (signal == SIGSYS)
 		ps->ps_addr = (uintptr_t)si.si_call_addr;
+	/* the filter's word, but for the host's vsyscall page */
+	if (signal == SIGSYS && si.si_code == SIGSYS_FILTER &&
+	    ps->ps_addr < USER_END)
+		ps->ps_stop = STOP_SYSCALL;
+}
+
+/* p_regs become those of the stub, which makes the call and has what they were
+ * to go on with. */
+static void
+process_enter(struct process *p, const struct process_call *first)
+{
+	const struct process_call pc = call_signed(p, first);
+	struct frame *fr = (struct frame *)(void *)p->p_calls;
+	struct process_regs *r = &p->p_regs;
+
+	memcpy(fr->fr_regs, r, sizeof(fr->fr_regs));
+	fr->fr_eflags = r->eflags;
+	fr->fr_rsp = r->rsp;
+	fr->fr_rip = r->rip;
+	r->rip = stub_at(p, AT_ENTER);
+	r->rsp = p->p_stub + STUB_SIZE;
+	r->rax = pc.pc_nr;
+	r->rdi = pc.pc_arg[0];
+	r->rsi = pc.pc_arg[1];
+	r->rdx = pc.pc_arg[2];
+	r->r10 = pc.pc_arg[3];
+	r->r8 = pc.pc_arg[4];
+	r->r9 = pc.pc_arg[5];
+}
+
+/*
+ * It stopped in the stub: because the call failed, or for a signal. The call
+ * is made now, for the second time perhaps, which changes nothing; of the
+ * guest nothing was executed.
+ */
+static void
+process_not_entered(struct process *p, const struct process_regs *guest,
+    const struct process_call *first, struct process_status *ps)
+{
+	int error = process_calls(p, first, 1);
+
+	p->p_regs = *guest;
+	if (error == 0)
+		return;
+	ps->ps_stop = error == ESRCH ? STOP_GONE : STOP_FAILED;
+	ps->ps_code = error;
 }
 
 void
-process_run(struct process *p, bool xstate, struct process_status *ps)
+process_run(struct process *p, bool xstate, const struct process_call *first,
+    struct process_status *ps)
 {
+	const struct process_regs guest = p->p_regs;
+	enum __ptrace_request how = PTRACE_SYSEMU;
 	struct iovec iov = { p->p_xstate, p->p_nxstate };
 	int status;
 
 	ps->ps_stop = STOP_GONE;
+	if (first != NULL && (guest.eflags & ~(uint64_t)EFLAGS_PLAIN) != 0) {
+		ps->ps_stop = STOP_SIGNAL;
+		process_not_entered(p, &guest, first, ps);
+		if (ps->ps_stop != STOP_SIGNAL)
+			return;
+		ps->ps_stop = STOP_GONE;
+	} else if (first != NULL) {
+		process_enter(p, first);
+		how = PTRACE_CONT;
+	}
 	p->p_regs.orig_rax = UINT64_MAX;
 	if (ptrace(PTRACE_SETREGS, p->p_pid, NULL, &p->p_regs) == -1 ||
 	    (xstate && ptrace(PTRACE_SETREGSET, p->p_pid, NT_X86_XSTATE,
 	    &iov) == -1))
 		return;
 	do {
-		if (ptrace(PTRACE_SYSEMU, p->p_pid, NULL, NULL) == -1 ||
+		if (ptrace(how, p->p_pid, NULL, NULL) == -1 ||
 		    process_wait(p, &status) != 0)
 			return;
 	} while (WSTOPSIG(status) == SIGVTALRM);
@@ -467,4 +587,6 @@ process_run(struct process *p, bool xstate, struct process_status *ps)
 		ps->ps_stop = STOP_SYSCALL;
 	else
 		process_signal(p, WSTOPSIG(status), ps);
+	if (how == PTRACE_CONT && p->p_regs.rip - p->p_stub < STUB_SIZE)
+		process_not_entered(p, &guest, first, ps);
 }

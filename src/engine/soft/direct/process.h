@@ -24,6 +24,7 @@ struct process_call {
 enum process_stop {
 	STOP_SYSCALL,	/* SYSCALL, INT 80h or SYSENTER; it was not made */
 	STOP_SIGNAL,	/* ps_signal, and where a fault was: ps_code, ps_addr */
+	STOP_FAILED,	/* the call to be made first: errno in ps_code */
 	STOP_GONE	/* there is no process any more */
 };
 struct process_status {
@@ -41,8 +42,10 @@ struct process_regs {
 
 struct process {
 	pid_t		 p_pid;		/* 0: none */
+	clockid_t	 p_clock;	/* its CPU time */
 	pid_t		 p_tracer;	/* the only thread that may use it */
 	uint64_t	 p_stub;	/* where its only own code is */
+	uint64_t	 p_password;	/* of its calls */
 	uint8_t		*p_calls;	/* shared with it, behind the stub */
 	uint64_t	 p_dr7;
 	size_t		 p_nxstate;	/* bytes of p_xstate */
@@ -60,9 +63,14 @@ void	process_free(struct process *);
 int	process_calls(struct process *, const struct process_call *, size_t n);
 /* Instruction breakpoint n is at linear from now on; 0 or errno. */
 int	process_break(struct process *, unsigned n, uint64_t linear);
-/* Runs it with p_regs, and with p_xstate if that changed, until it stops, and
- * puts its state there. No system call is made for it. */
-void	process_run(struct process *, bool xstate, struct process_status *);
+/*
+ * Runs it with p_regs, and with p_xstate if that changed, until it stops, and
+ * puts its state there. No system call is made for it, but for `first`, if not
+ * NULL, which is made before; no more than one time and one place matter to it
+ * (mmap of a file, munmap, mprotect).
+ */
+void	process_run(struct process *, bool xstate,
+	    const struct process_call *first, struct process_status *);
 /* Is this a place where it has its own? */
 #define PROCESS_OWN	0x10000u	/* bytes from p_stub */
 static inline bool

@@ -16,7 +16,8 @@
  *    looked at, and the first ends that. It was scanned after it had become
  *    so; what the bare CPU must not execute there has a breakpoint. No page is
  *    mapped for both, anywhere.
- * 4. Nothing changes in the process while it runs: only we let it.
+ * 4. Nothing changes in the process while it runs: only we let it. One call
+ *    may be put off until then, to be made by the way (process_run()).
  *
  * VCPU thread.
  */
@@ -219,6 +220,17 @@ struct batch {
 	struct process_call b_calls[BATCH];
 };
 
+/* An empty one, but for what was put off. */
+static void
+batch_init(struct batch *b, struct space *s)
+{
+	b->b_space = s;
+	b->b_error = 0;
+	b->b_count = s->s_put_off ? 1 : 0;
+	b->b_calls[0] = s->s_call;
+	s->s_put_off = false;
+}
+
 static void
 batch_flush(struct batch *b)
 {
@@ -226,6 +238,18 @@ batch_flush(struct batch *b)
 		b->b_error = process_calls(&b->b_space->s_process,
 		    b->b_calls, b->b_count);
 	b->b_count = 0;
+}
+
+/* As batch_flush(), but a single call is put off until the process runs. */
+static void
+batch_put_off(struct batch *b)
+{
+	if (b->b_error != 0 || b->b_count != 1) {
+		batch_flush(b);
+		return;
+	}
+	b->b_space->s_call = b->b_calls[0];
+	b->b_space->s_put_off = true;
 }
 
 static struct process_call *
@@ -324,6 +348,7 @@ space_clear(struct space *s)
 	};
 
 	s->s_count = s->s_dead = 0;
+	s->s_put_off = false;
 	hash_fill(s);
 	return (process_calls(&s->s_process, calls, 2));
 }
@@ -331,7 +356,7 @@ space_clear(struct space *s)
 int
 space_sync(struct space *s, struct cpu *c)
 {
-	struct batch b = { .b_space = s };
+	struct batch b;
 	struct extent *e, *to, *end = s->s_extents + s->s_count;
 
 	if (s->s_context != c->c_mmu->m_context ||
@@ -346,6 +371,7 @@ space_sync(struct space *s, struct cpu *c)
 	}
 	if (s->s_dead == 0)
 		return (0);
+	batch_init(&b, s);
 	for (e = to = s->s_extents; e < end; e++) {
 		if (e->e_rights != 0)
 			*to++ = *e;
@@ -518,21 +544,24 @@ map_one(struct space *s, struct cpu *c, struct batch *b, uint64_t linear,
 int
 space_map(struct space *s, struct cpu *c, uint64_t linear, bool fetch)
 {
-	struct batch b = { .b_space = s };
+	struct batch b;
 	uint64_t at = linear & ~(uint64_t)(AROUND * PAGE_SIZE - 1);
 	int mapped, any;
 
 	if (s->s_count >= EXTENTS_MAX && (mapped = space_clear(s)) != 0)
 		return (-mapped);
 	linear &= ~(uint64_t)PAGE_MASK;
-	if ((mapped = map_one(s, c, &b, linear, fetch)) <= 0)
-		return (mapped);
+	batch_init(&b, s);
+	if ((mapped = map_one(s, c, &b, linear, fetch)) <= 0) {
+		batch_put_off(&b);
+		return (b.b_error != 0 ? -b.b_error : mapped);
+	}
 	/* a large page leaves nothing to be done around it */
 	for (any = 0; any >= 0 &&
 	    at <= (linear | (AROUND * PAGE_SIZE - 1)); at += PAGE_SIZE)
 		if (extent_find(s, at) == NULL)
 			any = map_one(s, c, &b, at, false);
-	batch_flush(&b);
+	batch_put_off(&b);
 	if (any < 0)
 		return (any);
 	return (b.b_error != 0 ? -b.b_error : 1);

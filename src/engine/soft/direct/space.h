@@ -28,6 +28,9 @@ struct space {
 	unsigned	 s_dead;	/* extents to be unmapped */
 	struct extent	*s_extents;
 	unsigned	 s_count, s_room;
+	bool		 s_put_off;	/* s_call has to be made before it
+					   runs, after all others */
+	struct process_call s_call;
 	uint32_t	*s_hash;	/* by linear page: index in s_extents + 1 */
 	unsigned	 s_nhash;	/* a power of two */
 	uint64_t	 s_used;	/* when last, for giving it up */
@@ -59,8 +62,8 @@ void	space_free(struct space *);
 int	space_sync(struct space *, struct cpu *);
 /*
  * The process faulted at linear (fetch: on an instruction there): maps that
- * page and pages around it. 1: it may do more there now, 0: it may not, the
- * guest's tables or the page are against it; or a negative errno.
+ * page and pages around it. 1: it may do more there when it runs, 0: it may
+ * not, the guest's tables or the page are against it; or a negative errno.
  */
 int	space_map(struct space *, struct cpu *, uint64_t linear, bool fetch);
 /* Code in linear's page, which is not for the bare CPU, was in the way. */
