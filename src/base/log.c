@@ -14,6 +14,9 @@
 
 static atomic_int log_level = LOG_LEVEL_WARN;
 static atomic_int log_raw;
+/* Set before there are threads. */
+static void (*log_sink)(void *, enum log_level, const char *);
+static void *log_sink_arg;
 
 void
 log_set_level(enum log_level level)
@@ -27,6 +30,13 @@ log_set_raw(int raw)
 	atomic_store(&log_raw, raw);
 }
 
+void
+log_set_sink(void (*fn)(void *, enum log_level, const char *), void *arg)
+{
+	log_sink = fn;
+	log_sink_arg = arg;
+}
+
 static void __attribute__((format(printf, 2, 0)))
 log_line(enum log_level level, const char *fmt, va_list ap)
 {
@@ -36,6 +46,12 @@ log_line(enum log_level level, const char *fmt, va_list ap)
 
 	if ((int)level > atomic_load(&log_level))
 		return;
+	if (log_sink != NULL) {
+		vsnprintf(line, sizeof(line), fmt, ap);
+		log_sink(log_sink_arg, level, line);
+		errno = saved;
+		return;
+	}
 	n = snprintf(line, sizeof(line), "%s: ",
 	    program_invocation_short_name);
 	len = n < 0 ? 0 : (size_t)n;

@@ -1,6 +1,6 @@
 /*
  * Diagnostics on standard error, one line each, prefixed by the program's
- * name. log_once_t bounds what a guest can make us say: a message about guest
+ * name, or wherever log_set_sink() takes them. log_once_t bounds what a guest can make us say: a message about guest
  * behaviour is logged through LOG_GUEST, which prints it the first few times
  * and then falls silent.
  */
@@ -15,6 +15,10 @@ enum log_level { LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 void	log_set_level(enum log_level);
 /* Each line ends in \r\n while the terminal is raw. */
 void	log_set_raw(int);
+/* Lines go to fn from now on, on the thread that says them, without name and
+ * newline; NULL: to standard error. Before there are threads. */
+void	log_set_sink(void (*fn)(void *arg, enum log_level, const char *line),
+	    void *arg);
 void	log_warn(const char *, ...) __attribute__((format(printf, 1, 2)));
 /* What the user asked to be told: never dropped. */
 void	log_say(const char *, ...) __attribute__((format(printf, 1, 2)));
