@@ -99,6 +99,12 @@ struct control_ops {
  */
 struct control_server *control_server_new(struct loop *, const char *path,
 	    mode_t mode, const struct control_ops *, void *arg, struct err *);
+/* Its two steps, for who gives up privileges in between: a socket that listens
+ * at path (-1 with a line in err), and a server on it, who owns it from now on,
+ * not the file. NULL with a line in err, and the socket is closed. */
+int	control_listen(const char *path, mode_t mode, struct err *);
+struct control_server *control_server_take(struct loop *, int fd,
+	    const struct control_ops *, void *arg, struct err *);
 /* Ends it, its connections (co_gone is called) and the socket file, if it is
  * still its own. */
 void	control_server_free(struct control_server *);
@@ -109,7 +115,14 @@ struct control_peer *control_peer_new(struct loop *, int fd,
 /* co_gone is not called; what waits to be sent is lost. */
 void	control_peer_free(struct control_peer *);
 const struct control_credentials *control_peer_who(const struct control_peer *);
+/* The groups that it is in, its own first; how many. */
+size_t	control_peer_groups(const struct control_peer *, gid_t *groups,
+	    size_t max);
 void	**control_peer_data(struct control_peer *);	/* the user's own */
+/* Other ops from now on, with the same argument. */
+void	control_peer_ops(struct control_peer *, const struct control_ops *);
+/* Ends the connection: co_gone is called soon, never from here. */
+void	control_peer_shut(struct control_peer *);
 /*
  * Sends as soon as the peer reads; never blocks. The object is freed,
  * descriptors are duplicated. A peer that leaves CONTROL_UNREAD bytes unread

@@ -39,7 +39,7 @@ struct packet {
 
 struct control_peer {
 	struct loop	*pe_loop;	/* [I] */
-	const struct control_ops *pe_ops;	/* [I] */
+	const struct control_ops *pe_ops;
 	void		*pe_arg;	/* [I] */
 	void		*pe_data;	/* the user's */
 	struct control_credentials pe_who;	/* [I] */
@@ -56,7 +56,7 @@ struct control_server {
 	struct loop	*cs_loop;	/* [I] */
 	const struct control_ops *cs_ops;	/* [I] */
 	void		*cs_arg;	/* [I] */
-	char		*cs_path;	/* [I] */
+	char		*cs_path;	/* [I] NULL: not its own */
 	dev_t		 cs_dev;	/* [I] of the socket file, */
 	ino_t		 cs_ino;	/* [I] if it was bound */
 	bool		 cs_bound;	/* [I] */
@@ -93,9 +93,8 @@ peer_drop_queue(struct control_peer *pe)
 	pe->pe_unread = 0;
 }
 
-/* Its end comes from the loop. */
-static void
-peer_kill(struct control_peer *pe)
+void
+control_peer_shut(struct control_peer *pe)
 {
 	pe->pe_dead = true;
 	peer_drop_queue(pe);
@@ -113,7 +112,7 @@ peer_flush(struct control_peer *pe)
 		if (packet_send(pe->pe_fd, pk->pk_text, pk->pk_len, pk->pk_fd,
 		    pk->pk_nfds, MSG_DONTWAIT) == -1) {
 			if (errno != EAGAIN) {
-				peer_kill(pe);
+				control_peer_shut(pe);
 				return;
 			}
 			break;
@@ -174,7 +173,7 @@ control_peer_send(struct control_peer *pe, cJSON *json, const int *fds,
 	if (pk == NULL || pe->pe_unread + pk->pk_len > CONTROL_UNREAD) {
 		if (pk != NULL)
 			packet_free(pk);
-		peer_kill(pe);
+		control_peer_shut(pe);
 		return;
 	}
 	*pe->pe_tail = pk;
@@ -190,6 +189,21 @@ const struct control_credentials *
 control_peer_who(const struct control_peer *pe)
 {
 	return (&pe->pe_who);
+}
+
+size_t
+control_peer_groups(const struct control_peer *pe, gid_t *groups, size_t max)
+{
+	socklen_t len;
+
+	if (max == 0)
+		return (0);
+	groups[0] = pe->pe_who.cc_gid;
+	len = (socklen_t)((max - 1) * sizeof(*groups));
+	if (getsockopt(pe->pe_fd, SOL_SOCKET, SO_PEERGROUPS, groups + 1,
+	    &len) == -1)
+		len = 0;	/* more than that: the first one counts */
+	return (1 + len / sizeof(*groups));
 }
 
 void **
@@ -212,6 +226,12 @@ peer_unlink(struct control_peer *pe)
 	*p = pe->pe_next;
 	cs->cs_npeers--;
 	pe->pe_server = NULL;
+}
+
+void
+control_peer_ops(struct control_peer *pe, const struct control_ops *ops)
+{
+	pe->pe_ops = ops;
 }
 
 void
@@ -382,56 +402,84 @@ server_clear(const char *path, const struct sockaddr_un *sun, struct err *err)
 
 /* The folder is locked. */
 static int
-server_bind(struct control_server *cs, mode_t mode, struct err *err)
+listen_locked(const char *path, mode_t mode, struct err *err)
 {
 	struct sockaddr_un sun;
-	struct stat st;
+	int fd, error;
 
-	if (packet_address(&sun, cs->cs_path, err) == -1 ||
-	    server_clear(cs->cs_path, &sun, err) == -1)
+	if (packet_address(&sun, path, err) == -1 ||
+	    server_clear(path, &sun, err) == -1)
 		return (-1);
-	cs->cs_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC |
-	    SOCK_NONBLOCK, 0);
-	if (cs->cs_fd == -1)
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd == -1)
 		return (err_sys(err, "cannot make a socket"));
 	/* The file is never more open than this, whatever the umask. */
-	(void)fchmod(cs->cs_fd, mode);
-	if (bind(cs->cs_fd, (struct sockaddr *)&sun, sizeof(sun)) == -1)
-		return (err_sys(err, "%s", cs->cs_path));
-	if (stat(cs->cs_path, &st) == 0) {
-		cs->cs_dev = st.st_dev;
-		cs->cs_ino = st.st_ino;
-		cs->cs_bound = true;
+	(void)fchmod(fd, mode);
+	if (bind(fd, (struct sockaddr *)&sun, sizeof(sun)) == 0) {
+		if (chmod(path, mode) == 0 && listen(fd, SOMAXCONN) == 0)
+			return (fd);
+		error = errno;
+		(void)unlink(path);
+		errno = error;
 	}
-	if (chmod(cs->cs_path, mode) == -1 ||
-	    listen(cs->cs_fd, SOMAXCONN) == -1)
-		return (err_sys(err, "%s", cs->cs_path));
-	return (0);
+	err_sys(err, "%s", path);
+	error = errno;
+	close(fd);
+	errno = error;
+	return (-1);
 }
 
-/* Of several who come at once, one finds the path free. */
-static int
-server_listen(struct control_server *cs, mode_t mode, struct err *err)
+int
+control_listen(const char *path, mode_t mode, struct err *err)
 {
-	char *copy = strdup(cs->cs_path);
-	int dir, ret, error;
+	char *copy = strdup(path);
+	int dir, fd = -1, ret, error;
 
 	if (copy == NULL)
 		return (err_sys(err, "cannot listen"));
 	dir = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	free(copy);
 	if (dir == -1)
-		return (err_sys(err, "%s", cs->cs_path));
+		return (err_sys(err, "%s", path));
+	/* Of several who come at once, one finds the path free. */
 	while ((ret = flock(dir, LOCK_EX)) == -1 && errno == EINTR)
 		continue;
 	if (ret == -1)
-		err_sys(err, "%s", cs->cs_path);
+		err_sys(err, "%s", path);
 	else
-		ret = server_bind(cs, mode, err);
+		fd = listen_locked(path, mode, err);
 	error = errno;
 	close(dir);
 	errno = error;
-	return (ret);
+	return (fd);
+}
+
+struct control_server *
+control_server_take(struct loop *loop, int fd, const struct control_ops *ops,
+    void *arg, struct err *err)
+{
+	struct control_server *cs;
+	int error;
+
+	if ((cs = calloc(1, sizeof(*cs))) == NULL) {
+		err_sys(err, "cannot make a server");
+		close(fd);
+		return (NULL);
+	}
+	cs->cs_loop = loop;
+	cs->cs_ops = ops;
+	cs->cs_arg = arg;
+	cs->cs_fd = fd;
+	cs->cs_source = loop_fd_new(loop, fd, EPOLLIN, server_accept, cs);
+	cs->cs_again = loop_timer_new(loop, server_again, cs);
+	if (cs->cs_source == NULL || cs->cs_again == NULL) {
+		err_sys(err, "cannot make a server");
+		error = errno;
+		control_server_free(cs);
+		errno = error;
+		return (NULL);
+	}
+	return (cs);
 }
 
 struct control_server *
@@ -439,33 +487,23 @@ control_server_new(struct loop *loop, const char *path, mode_t mode,
     const struct control_ops *ops, void *arg, struct err *err)
 {
 	struct control_server *cs;
-	int error;
+	struct stat st;
+	int fd;
 
-	if ((cs = calloc(1, sizeof(*cs))) == NULL ||
-	    (cs->cs_path = strdup(path)) == NULL) {
-		free(cs);
-		err_sys(err, "cannot make a server");
+	if ((fd = control_listen(path, mode, err)) == -1)
+		return (NULL);
+	cs = control_server_take(loop, fd, ops, arg, err);
+	if (cs == NULL) {
+		(void)unlink(path);
 		return (NULL);
 	}
-	cs->cs_loop = loop;
-	cs->cs_ops = ops;
-	cs->cs_arg = arg;
-	cs->cs_fd = -1;
-	if (server_listen(cs, mode, err) == -1)
-		goto fail;
-	cs->cs_source = loop_fd_new(loop, cs->cs_fd, EPOLLIN, server_accept,
-	    cs);
-	cs->cs_again = loop_timer_new(loop, server_again, cs);
-	if (cs->cs_source == NULL || cs->cs_again == NULL) {
-		err_sys(err, "cannot serve at %s", path);
-		goto fail;
+	/* without these the file stays, and is found stale by the next one */
+	if ((cs->cs_path = strdup(path)) != NULL && stat(path, &st) == 0) {
+		cs->cs_dev = st.st_dev;
+		cs->cs_ino = st.st_ino;
+		cs->cs_bound = true;
 	}
 	return (cs);
-fail:
-	error = errno;
-	control_server_free(cs);
-	errno = error;
-	return (NULL);
 }
 
 void
