@@ -323,7 +323,7 @@ text(const cJSON *item, size_t max, struct err *err)
 static int
 text_in(const struct member *m, const cJSON *item, char *at, struct err *err)
 {
-	char *copy;
+	char **copy = (char **)(void *)at;
 
 	if (text(item, m->m_kind == KIND_ARRAY ? (size_t)m->m_max - 1 :
 	    TEXT_MAX, err) == -1)
@@ -332,12 +332,10 @@ text_in(const struct member *m, const cJSON *item, char *at, struct err *err)
 		strcpy(at, item->valuestring);
 		return (0);
 	}
-	memcpy(&copy, at, sizeof(copy));
-	if (copy != NULL)
+	if (*copy != NULL)
 		return (wrong(item, "there twice", err));
-	if ((copy = strdup(item->valuestring)) == NULL)
+	if ((*copy = strdup(item->valuestring)) == NULL)
 		return (err_sys(err, "\"%s\"", m->m_name));
-	memcpy(at, &copy, sizeof(copy));
 	return (0);
 }
 
