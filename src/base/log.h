@@ -1,8 +1,8 @@
 /*
  * Diagnostics on standard error, one line each, prefixed by the program's
- * name, or wherever log_set_sink() takes them. log_once_t bounds what a guest can make us say: a message about guest
- * behaviour is logged through LOG_GUEST, which prints it the first few times
- * and then falls silent.
+ * name, or wherever log_set_sink() takes them. log_once_t bounds what a guest
+ * can make us say: a message about guest behaviour is logged through
+ * LOG_GUEST, which prints it the first few times and then falls silent.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
