@@ -205,8 +205,8 @@ disk_submit(struct disk *d, struct disk_req *r)
 static void
 disk_identify(struct disk *d)
 {
-	char *real = realpath(d->d_path, NULL);
-	const char *p = real != NULL ? real : d->d_path;
+	char *real = realpath(d->d_image.im_path, NULL);
+	const char *p = real != NULL ? real : d->d_image.im_path;
 	uint64_t hash = 0xcbf29ce484222325;
 
 	for (; *p != '\0'; p++)

@@ -38,8 +38,10 @@ struct disk_req {
 #define DISK_RDONLY	0x1
 
 /*
- * Opens an image exclusively (readers may share a read-only one). -1 with a
- * line in err naming the file and the cure.
+ * Opens an image exclusively (readers may share a read-only one): a path, with
+ * the format in front if it is not to be found out by the content
+ * ("raw:disk.img", "qcow2:disk.img"). -1 with a line in err naming the file and
+ * the cure.
  */
 int	disk_open(struct disk **, const char *path, int flags, struct err *);
 /* Waits for what is under way, then closes. */

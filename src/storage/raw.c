@@ -4,15 +4,25 @@
  *
  * Invariants: image.h. Any thread.
  */
+#include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
+
+#include <linux/fs.h>
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "storage/image.h"
+#include "storage/iov.h"
+
+#define RAW_SECTOR	512u
 
 /* preadv(2) or pwritev(2), and their plain kin. */
 struct raw_io {
@@ -32,7 +42,7 @@ static const struct raw_io raw_writer = { pwritev, raw_pwrite };
 /* Moves everything: the kernel may be interrupted and may move less. */
 static int
 raw_move(int fd, const struct raw_io *io, uint64_t offset,
-    const struct iovec *iov, int niov)
+    const struct iovec *iov, int niov, bool past_end)
 {
 	size_t done = 0;	/* of the first iovec */
 	ssize_t n;
@@ -54,6 +64,10 @@ raw_move(int fd, const struct raw_io *io, uint64_t offset,
 			continue;
 		if (n == -1)
 			return (errno);
+		if (n == 0 && past_end) {
+			iov_zero(iov, niov, done);
+			return (0);
+		}
 		if (n == 0)
 			return (EIO);	/* someone cut the file short */
 		offset += (uint64_t)n;
@@ -64,43 +78,44 @@ raw_move(int fd, const struct raw_io *io, uint64_t offset,
 	return (0);
 }
 
-static int
-raw_read(struct image *im, uint64_t offset, const struct iovec *iov, int niov)
+int
+raw_preadv(int fd, uint64_t offset, const struct iovec *iov, int niov,
+    bool past_end)
 {
-	return (raw_move(im->im_fd, &raw_reader, offset, iov, niov));
+	return (raw_move(fd, &raw_reader, offset, iov, niov, past_end));
 }
 
-static int
-raw_write(struct image *im, uint64_t offset, const struct iovec *iov, int niov)
+int
+raw_pwritev(int fd, uint64_t offset, const struct iovec *iov, int niov)
 {
-	return (raw_move(im->im_fd, &raw_writer, offset, iov, niov));
+	return (raw_move(fd, &raw_writer, offset, iov, niov, false));
 }
 
-static int
-raw_flush(struct image *im)
+int
+raw_sync(int fd)
 {
 	int error;
 
 	do {
-		error = fdatasync(im->im_fd) == -1 ? errno : 0;
+		error = fdatasync(fd) == -1 ? errno : 0;
 	} while (error == EINTR);
 	return (error);
 }
 
-/* fallocate(2); EOPNOTSUPP for all the ways of saying so. */
-static int
-raw_allocate(struct image *im, int mode, uint64_t offset, uint64_t len)
+int
+raw_allocate(int fd, atomic_int *refused, int mode, uint64_t offset,
+    uint64_t len)
 {
 	int error;
 
-	if (atomic_load(&im->im_refused) & mode)
+	if (atomic_load(refused) & mode)
 		return (EOPNOTSUPP);
 	do {
-		error = fallocate(im->im_fd, mode | FALLOC_FL_KEEP_SIZE,
+		error = fallocate(fd, mode | FALLOC_FL_KEEP_SIZE,
 		    (off_t)offset, (off_t)len) == -1 ? errno : 0;
 	} while (error == EINTR);
 	if (error == EOPNOTSUPP || error == ENOSYS || error == ENODEV) {
-		atomic_fetch_or(&im->im_refused, mode);
+		atomic_fetch_or(refused, mode);
 		return (EOPNOTSUPP);
 	}
 	/* A device that wants its own alignment, this time. */
@@ -108,11 +123,67 @@ raw_allocate(struct image *im, int mode, uint64_t offset, uint64_t len)
 }
 
 static int
+raw_read(struct image *im, uint64_t offset, const struct iovec *iov, int niov)
+{
+	return (raw_preadv(im->im_fd, offset, iov, niov, false));
+}
+
+/*
+ * The guest owns every byte of a raw image, the first ones too, by which the
+ * next opening would know another format, and with it a base of the guest's
+ * choice. Where nobody said that the image is raw, it may not write those. Its
+ * memory changes under us, so what is looked at is what is written.
+ */
+static int
+raw_write_first(struct image *im, const struct iovec *iov, int niov)
+{
+	struct iovec first = { NULL, RAW_SECTOR }, *rest;
+	uint8_t sector[RAW_SECTOR];
+	uint64_t len;
+	int error;
+
+	if ((rest = malloc((size_t)niov * sizeof(*rest))) == NULL)
+		return (ENOMEM);
+	len = iov_gather(iov, niov, sector, sizeof(sector));
+	first.iov_base = sector;
+	first.iov_len = len;
+	if (image_is_magic(sector, len)) {
+		LOG_GUEST("disk %s: the guest wrote the beginning of a qcow2 "
+		    "image: refused, because the disk's format was found "
+		    "out by its content: say raw:%s", im->im_path,
+		    im->im_path);
+		error = EPERM;
+	} else
+		error = raw_pwritev(im->im_fd, 0, &first, 1);
+	if (error == 0) {
+		niov = iov_cut(iov, niov, len, UINT64_MAX, rest);
+		error = raw_pwritev(im->im_fd, len, rest, niov);
+	}
+	free(rest);
+	return (error);
+}
+
+static int
+raw_write(struct image *im, uint64_t offset, const struct iovec *iov, int niov)
+{
+	if (offset < RAW_SECTOR && im->im_probed)
+		return (raw_write_first(im, iov, niov));
+	return (raw_pwritev(im->im_fd, offset, iov, niov));
+}
+
+static int
+raw_flush(struct image *im)
+{
+	return (raw_sync(im->im_fd));
+}
+
+static int
 raw_discard(struct image *im, uint64_t offset, uint64_t len)
 {
 	int error;
 
-	error = raw_allocate(im, FALLOC_FL_PUNCH_HOLE, offset, len);
+	error = raw_allocate(im->im_fd, &im->im_refused, FALLOC_FL_PUNCH_HOLE,
+	    offset, len);
 	/* It is a hint: where there are no holes, nothing is to be done. */
 	return (error == EOPNOTSUPP ? 0 : error);
 }
@@ -125,8 +196,8 @@ raw_zero(struct image *im, uint64_t offset, uint64_t len, bool unmap)
 	uint64_t n;
 	int error, niov;
 
-	error = raw_allocate(im, unmap ? FALLOC_FL_PUNCH_HOLE :
-	    FALLOC_FL_ZERO_RANGE, offset, len);
+	error = raw_allocate(im->im_fd, &im->im_refused, unmap ?
+	    FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE, offset, len);
 	for (; error == EOPNOTSUPP && len > 0; ) {
 		for (n = 0, niov = 0; niov < 16 && n < len; niov++) {
 			iov[niov].iov_base = (void *)(uintptr_t)zeros;
@@ -143,7 +214,7 @@ raw_zero(struct image *im, uint64_t offset, uint64_t len, bool unmap)
 	return (error == EOPNOTSUPP ? 0 : error);
 }
 
-const struct image_ops raw_ops = {
+static const struct image_ops raw_ops = {
 	.io_name	= "raw",
 	.io_read	= raw_read,
 	.io_write	= raw_write,
@@ -151,3 +222,28 @@ const struct image_ops raw_ops = {
 	.io_discard	= raw_discard,
 	.io_zero	= raw_zero,
 };
+
+int
+raw_open(struct image *im, struct err *err)
+{
+	const char *path = im->im_path;
+	struct stat st;
+	uint64_t size;
+
+	if (fstat(im->im_fd, &st) == -1)
+		return (err_sys(err, "disk %s", path));
+	if (S_ISREG(st.st_mode))
+		size = (uint64_t)st.st_size;
+	else if (ioctl(im->im_fd, BLKGETSIZE64, &size) == -1)
+		return (err_sys(err, "disk %s: its size", path));
+	if (size == 0)
+		return (err_set(err, "disk %s is empty: give it a size with "
+		    "truncate -s 1G %s", path, path));
+	if (size % RAW_SECTOR != 0)
+		return (err_set(err, "disk %s has %" PRIu64 " bytes, which is "
+		    "no multiple of %u: fix it with truncate -s %%%u %s", path,
+		    size, RAW_SECTOR, RAW_SECTOR, path));
+	im->im_size = size;
+	im->im_ops = &raw_ops;
+	return (0);
+}

@@ -124,7 +124,7 @@ test_refusals(void **state)
 	int fd;
 
 	(void)state;
-	refused(at("none"), 0, "does not exist", "truncate -s");
+	refused(at("none"), 0, "does not exist", "vmctl create");
 	refused(dir, 0, "is a directory", "name an image");
 	refused(dir, DISK_RDONLY, "is a directory", "name an image");
 	refused("/dev/null", 0, "neither a file", "name an image");
@@ -136,7 +136,7 @@ test_refusals(void **state)
 	fd = open(path, O_WRONLY);
 	assert_int_equal(write(fd, "QFI\xfb\0\0\0\3", 8), 8);
 	close(fd);
-	refused(path, 0, "qcow2", "convert");
+	refused(path, 0, "damaged", "qemu-img check");
 }
 
 /* As another user: root may do everything. */
