@@ -49,6 +49,7 @@ CORE_OBJ  := $(call objs,$(CORE))
 BASE_OBJ  := $(call objs,src/base)
 HOST_OBJ  := $(call objs,$(HOST))
 VMCTL_OBJ := $(call objs,src/vmctl)
+VMD_OBJ	  := $(call objs,src/vmd)
 PRE_OBJ	  := $(call objs,src/preload)
 TEST_SRC  := $(wildcard tests/*/*_test.c tests/*_test.c)
 TEST_BIN  := $(patsubst tests/%.c,$(B)/tests/%,$(TEST_SRC))
@@ -119,6 +120,9 @@ $(B)/obj/core.a: $(CORE_OBJ)
 $(B)/obj/host.a: $(HOST_OBJ)
 	$(call say,AR,$@)
 	$(Q)rm -f $@; $(AR) rcs $@ $^
+$(B)/obj/vmd.a: $(filter-out %/main.c.o,$(VMD_OBJ))
+	$(call say,AR,$@)
+	$(Q)rm -f $@; $(AR) rcs $@ $^
 
 # --- libvmm ------------------------------------------------------------------
 
@@ -171,7 +175,7 @@ test_aux = $(patsubst %,$(B)/obj/%.o,$(filter-out %_test.c,$(wildcard \
     tests/$(1)/*.c)) $(test_borrows_$(1)))
 .SECONDEXPANSION:
 $(B)/tests/%: $(B)/obj/tests/%.c.o $$(call test_aux,$$(*D)) $(TEST_AUX) \
-    $(B)/obj/host.a $(B)/obj/core.a
+    $(B)/obj/vmd.a $(B)/obj/host.a $(B)/obj/core.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(HOSTLIBS) $(LDLIBS) -lcmocka -lZydis \
