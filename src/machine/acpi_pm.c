@@ -38,6 +38,7 @@
 struct acpi_pm {
 	pthread_mutex_t	 a_lock;
 	uint16_t	 a_status, a_enable, a_control;	/* [m] */
+	bool		 a_pressed, a_seen;	/* [m] the button; by the guest */
 	uint64_t	 a_tops;	/* [m] changes of the top bit seen */
 	uint64_t	 a_epoch;	/* [I] ns of tick 0 */
 	struct clock	*a_clock;	/* [I] */
@@ -107,6 +108,8 @@ event_write(void *arg, uint64_t offset, unsigned size, uint64_t value)
 	pthread_mutex_lock(&a->a_lock);
 	pm_update(a);
 	a->a_status &= (uint16_t)~(v & mask);		/* write 1 to clear */
+	if (v & mask & STS_BUTTON)
+		a->a_seen = a->a_pressed;
 	mask >>= 16;
 	a->a_enable = (uint16_t)(((a->a_enable & ~mask) | (v >> 16 & mask)) &
 	    EN_ALL);
@@ -166,8 +169,26 @@ acpi_pm_button(struct acpi_pm *a)
 {
 	pthread_mutex_lock(&a->a_lock);
 	a->a_status |= STS_BUTTON;
+	a->a_pressed = true;
 	pm_update(a);
 	pthread_mutex_unlock(&a->a_lock);
+}
+
+enum acpi_button
+acpi_pm_button_state(struct acpi_pm *a)
+{
+	enum acpi_button state;
+
+	pthread_mutex_lock(&a->a_lock);
+	/* one that shuts down disables it again */
+	if (a->a_seen)
+		state = ACPI_BUTTON_SEEN;
+	else if (a->a_enable & STS_BUTTON)
+		state = ACPI_BUTTON_WAITS;
+	else
+		state = ACPI_BUTTON_OFF;
+	pthread_mutex_unlock(&a->a_lock);
+	return (state);
 }
 
 struct acpi_pm *
@@ -225,6 +246,7 @@ acpi_pm_reset(struct acpi_pm *a)
 {
 	pthread_mutex_lock(&a->a_lock);
 	a->a_status = a->a_enable = a->a_control = 0;
+	a->a_pressed = a->a_seen = false;
 	a->a_tops = pm_ticks(a) / TIMER_TOP;
 	pm_update(a);
 	pthread_mutex_unlock(&a->a_lock);

@@ -209,6 +209,24 @@ machine_run(struct machine *m, uint32_t *value, struct err *err)
 }
 
 void
+machine_ask_stop(struct machine *m)
+{
+	acpi_pm_button(m->m_pm);
+}
+
+enum machine_asked
+machine_asked(struct machine *m)
+{
+	static const enum machine_asked asked[] = {
+		[ACPI_BUTTON_OFF] = MACHINE_DEAF,
+		[ACPI_BUTTON_WAITS] = MACHINE_ASKED,
+		[ACPI_BUTTON_SEEN] = MACHINE_ANSWERED
+	};
+
+	return (asked[acpi_pm_button_state(m->m_pm)]);
+}
+
+void
 machine_stats(struct machine *m)
 {
 	run_request(m, REQUEST_STATS);

@@ -40,6 +40,10 @@ struct machine_config {		/* strings borrowed until machine_free() */
 					   NULL */
 	bool		 mc_stats;	/* log the engine's counts at the end */
 	bool		 mc_no_reboot;	/* a reset ends the machine */
+	/* Asked at each reset, on the VCPU's thread: false ends the machine as
+	 * mc_no_reboot does. NULL: it goes on. */
+	bool		(*mc_reset)(void *arg);
+	void		*mc_reset_arg;
 	int		 mc_exit_port;	/* -1: none */
 	int		 mc_console_in;	/* descriptors of COM1, -1: none */
 	int		 mc_console_out;
@@ -53,8 +57,8 @@ struct machine_config {		/* strings borrowed until machine_free() */
 
 enum machine_end {
 	MACHINE_POWEROFF,	/* S5, or halted for ever */
-	MACHINE_RESET,		/* asked to reboot and mc_no_reboot */
-	MACHINE_CRASH,		/* triple fault and mc_no_reboot; err: where */
+	MACHINE_RESET,		/* asked to reboot and may not */
+	MACHINE_CRASH,		/* triple fault, the same; err: where */
 	MACHINE_EXIT_PORT,	/* *value is what was written */
 	MACHINE_STOPPED,	/* machine_stop() */
 	MACHINE_TERMINATED,	/* VMM_IOC_TERM from elsewhere */
@@ -71,6 +75,12 @@ enum machine_end machine_run(struct machine *, uint32_t *value, struct err *);
 /* Ends machine_run() with MACHINE_STOPPED. Any thread, also from a signal
  * handler. */
 void	machine_stop(struct machine *);
+/* Asks the guest to shut down: presses the power button. Any thread. */
+void	machine_ask_stop(struct machine *);
+/* What the guest has done about it: it does not listen, has not looked, has.
+ * The latter stays until a reset. Any thread. */
+enum machine_asked { MACHINE_DEAF, MACHINE_ASKED, MACHINE_ANSWERED };
+enum machine_asked machine_asked(struct machine *);
 /* Has the engine's counts logged soon. As machine_stop(). */
 void	machine_stats(struct machine *);
 /* For sources of the caller's own: signals, a time limit. */

@@ -64,5 +64,9 @@ void		 acpi_pm_free(struct acpi_pm *);
 void		 acpi_pm_reset(struct acpi_pm *);
 /* The power button was pressed. Any thread. */
 void		 acpi_pm_button(struct acpi_pm *);
+/* What the guest has done about that: it has the button's event disabled, it
+ * has not looked at it, it has. That stays until a reset. Any thread. */
+enum acpi_button { ACPI_BUTTON_OFF, ACPI_BUTTON_WAITS, ACPI_BUTTON_SEEN };
+enum acpi_button acpi_pm_button_state(struct acpi_pm *);
 
 #endif

@@ -84,7 +84,8 @@ static enum next
 reset(struct machine *m, enum machine_end how)
 {
 	atomic_fetch_and(&m->m_request, ~REQUEST_RESET);
-	if (m->m_config.mc_no_reboot)
+	if (m->m_config.mc_no_reboot || (m->m_config.mc_reset != NULL &&
+	    !m->m_config.mc_reset(m->m_config.mc_reset_arg)))
 		return (end(m, how));
 	log_info("%s: reset", m->m_config.mc_name);
 	return (power_on(m));

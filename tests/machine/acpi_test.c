@@ -359,13 +359,19 @@ test_pm(void **state)
 	bus_write(ports, 0x602, 1, 0);
 	assert_int_equal(fakeclock_armed(&clk), 0);
 	/* the button */
+	assert_int_equal(acpi_pm_button_state(pm), ACPI_BUTTON_OFF);
 	acpi_pm_button(pm);
 	assert_int_equal(line.fi_level, 0);
+	assert_int_equal(acpi_pm_button_state(pm), ACPI_BUTTON_OFF);
 	assert_int_equal(bus_read(ports, 0x600, 2) & 0x100, 0x100);
 	bus_write(ports, 0x603, 1, 0x01);	/* PWRBTN_EN, as a byte */
 	assert_int_equal(line.fi_level, 1);
+	assert_int_equal(acpi_pm_button_state(pm), ACPI_BUTTON_WAITS);
 	bus_write(ports, 0x601, 1, 0x01);
 	assert_int_equal(line.fi_level, 0);
+	assert_int_equal(acpi_pm_button_state(pm), ACPI_BUTTON_SEEN);
+	bus_write(ports, 0x603, 1, 0x00);	/* as who shuts down does */
+	assert_int_equal(acpi_pm_button_state(pm), ACPI_BUTTON_SEEN);
 	/* soft off: the right sleep type, and only with SLP_EN */
 	bus_write(ports, 0x604, 2, 5 << 10);
 	assert_int_equal(offs, 0);
@@ -376,6 +382,12 @@ test_pm(void **state)
 	assert_int_equal(bus_read(ports, 0x604, 2), 5 << 10 | 1);
 	bus_write(ports, 0x605, 1, 0x34);	/* the same in its byte */
 	assert_int_equal(offs, 2);
+	/* what was pressed before a reset is forgotten */
+	acpi_pm_reset(pm);
+	assert_int_equal(acpi_pm_button_state(pm), ACPI_BUTTON_OFF);
+	bus_write(ports, 0x602, 2, 0x100);
+	bus_write(ports, 0x600, 2, 0x100);
+	assert_int_equal(acpi_pm_button_state(pm), ACPI_BUTTON_WAITS);
 	acpi_pm_free(pm);
 	bus_free(ports);
 }

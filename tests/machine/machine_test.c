@@ -132,6 +132,35 @@ test_ends(void **state)
 	assert_int_equal(run(&mc, NULL, &err), MACHINE_RESET);
 }
 
+static bool
+twice(void *arg)
+{
+	unsigned *resets = arg;
+
+	return (++*resets <= 2);
+}
+
+/* Whoever runs it may let it reset or not. */
+static void
+test_reset_asked(void **state)
+{
+	struct machine_config mc = config();
+	unsigned resets = 0;
+	struct err err;
+
+	(void)state;
+	mc.mc_no_reboot = false;
+	mc.mc_reset = twice;
+	mc.mc_reset_arg = &resets;
+	GUEST(OUT8(0x92, 1), FOREVER);
+	assert_int_equal(run(&mc, NULL, &err), MACHINE_RESET);
+	assert_int_equal(resets, 3);
+	resets = 0;
+	GUEST(CRASH);
+	assert_int_equal(run(&mc, NULL, &err), MACHINE_CRASH);
+	assert_int_equal(resets, 3);
+}
+
 /*
  * The guest counts its boots in CMOS and ends in the fifth; its own memory
  * begins anew each time.
@@ -527,6 +556,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ends),
+		cmocka_unit_test(test_reset_asked),
 		cmocka_unit_test(test_reboot),
 		cmocka_unit_test(test_stop),
 		cmocka_unit_test(test_console),
