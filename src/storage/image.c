@@ -201,6 +201,21 @@ image_open(struct image *im, const char *path, bool readonly, struct err *err)
 }
 
 int
+image_open_fd(struct image *im, int fd, const char *path,
+    enum image_format format, struct err *err)
+{
+	memset(im, 0, sizeof(*im));
+	im->im_fd = fd;
+	if ((im->im_path = strdup(path)) == NULL)
+		err_sys(err, "disk %s", path);
+	else if (image_open_format(im, format, NULL, err) == 0)
+		return (0);
+	free(im->im_path);
+	close(fd);
+	return (-1);
+}
+
+int
 image_open_base(struct image *im, const struct image *above, const char *name,
     const char *format, const struct image_chain *chain, struct err *err)
 {

@@ -35,6 +35,9 @@ struct image_ops {
 	/* They read as zero; unmap: may give their space back. */
 	int	(*io_zero)(struct image *, uint64_t offset, uint64_t len,
 		    bool unmap);
+	/* How many of these bytes read as zero, as far as that is known
+	 * without reading them. NULL: nothing is known. */
+	uint64_t (*io_zeroes)(struct image *, uint64_t offset, uint64_t len);
 	/* Puts all in order; nothing is under way. The file stays open. */
 	void	(*io_close)(struct image *);
 };
@@ -56,6 +59,7 @@ struct image {
 	uint64_t	 im_size;	/* [I] as the guest sees it, bytes */
 	bool		 im_readonly;	/* [I] */
 	bool		 im_probed;	/* [I] nobody said which format */
+	bool		 im_abandoned;	/* its content is not wanted */
 	void		*im_private;	/* [I] the format's */
 	/* fallocate(2) modes that the file system refused: not asked again */
 	atomic_int	 im_refused;	/* [a] */
@@ -72,6 +76,9 @@ int	image_open(struct image *, const char *path, bool readonly,
 int	image_open_base(struct image *, const struct image *above,
 	    const char *name, const char *format,
 	    const struct image_chain *, struct err *);
+/* A descriptor, which is taken over, as an image of a known format. */
+int	image_open_fd(struct image *, int fd, const char *path,
+	    enum image_format, struct err *);
 void	image_close(struct image *);
 
 /* The format that a path begins with, which is skipped; or BY_CONTENT. */

@@ -231,6 +231,33 @@ qcow2_io_zero(struct image *im, uint64_t offset, uint64_t len, bool unmap)
 	return (qcow2_zero_guest(qcow2_of(im), offset, len, unmap));
 }
 
+static uint64_t
+qcow2_io_zeroes(struct image *im, uint64_t offset, uint64_t len)
+{
+	struct qcow2 *q = qcow2_of(im);
+	struct image *base = q->q_base;
+	struct qcow2_map m;
+	uint64_t there;
+	int error;
+
+	pthread_mutex_lock(&q->q_lock);
+	error = qcow2_map(q, offset, len, &m);
+	pthread_mutex_unlock(&q->q_lock);
+	if (error != 0)
+		return (0);
+	if (m.mp_kind == QCOW2_IS_ZERO)
+		return (m.mp_len);
+	if (m.mp_kind != QCOW2_IS_BASE)
+		return (0);
+	there = offset < base->im_size ? base->im_size - offset : 0;
+	if (there == 0)
+		return (m.mp_len);
+	if (base->im_ops->io_zeroes == NULL)
+		return (0);
+	return (base->im_ops->io_zeroes(base, offset,
+	    there < m.mp_len ? there : m.mp_len));
+}
+
 static void
 qcow2_free(struct qcow2 *q)
 {
@@ -262,7 +289,8 @@ qcow2_io_close(struct image *im)
 	struct qcow2 *q = qcow2_of(im);
 	int error;
 
-	if (!q->q_readonly && (error = qcow2_finish(q)) != 0)
+	if (!q->q_readonly && !im->im_abandoned &&
+	    (error = qcow2_finish(q)) != 0)
 		log_warn("disk %s: what was written last is lost: %s",
 		    im->im_path, strerror(error));
 	qcow2_free(q);
@@ -275,6 +303,7 @@ static const struct image_ops qcow2_ops = {
 	.io_flush	= qcow2_io_flush,
 	.io_discard	= qcow2_io_discard,
 	.io_zero	= qcow2_io_zero,
+	.io_zeroes	= qcow2_io_zeroes,
 	.io_close	= qcow2_io_close,
 };
 

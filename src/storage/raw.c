@@ -214,6 +214,16 @@ raw_zero(struct image *im, uint64_t offset, uint64_t len, bool unmap)
 	return (error == EOPNOTSUPP ? 0 : error);
 }
 
+static uint64_t
+raw_zeroes(struct image *im, uint64_t offset, uint64_t len)
+{
+	off_t data = lseek(im->im_fd, (off_t)offset, SEEK_DATA);
+
+	if (data == -1)
+		return (errno == ENXIO ? len : 0);
+	return ((uint64_t)data - offset < len ? (uint64_t)data - offset : len);
+}
+
 static const struct image_ops raw_ops = {
 	.io_name	= "raw",
 	.io_read	= raw_read,
@@ -221,6 +231,7 @@ static const struct image_ops raw_ops = {
 	.io_flush	= raw_flush,
 	.io_discard	= raw_discard,
 	.io_zero	= raw_zero,
+	.io_zeroes	= raw_zeroes,
 };
 
 int

@@ -47,6 +47,15 @@ static const struct command commands[] = {
 	    "--exit-port port    end the VM when the guest writes v to this "
 	    "I/O port,\n"
 	    "                    with status (v << 1) | 1\n" },
+	{ "create", create_command, "[-b base | -i disk] [-s size] disk",
+	    "make a disk image",
+	    "-b base  a qcow2 image that begins as what base holds, and needs "
+	    "it\n"
+	    "-i disk  with the content of another image\n"
+	    "-s size  as 10G; rounded down to megabytes\n"
+	    "The format is raw or qcow2: said in front (qcow2:disk), or by "
+	    "the extension\n"
+	    "(disk.qcow2), else raw.\n" },
 	{ "info", info_command, "", "tell which CPU engines work here", NULL },
 	{ "status", status_command, "[id | name]", "list the host's VMs",
 	    NULL },

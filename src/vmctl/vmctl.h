@@ -41,6 +41,7 @@ int	help(const struct command *);
 
 /* the commands */
 
+int	create_command(const struct command *, int, char **);
 int	info_command(const struct command *, int, char **);
 int	run_command(const struct command *, int, char **);
 int	status_command(const struct command *, int, char **);
