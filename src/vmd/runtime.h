@@ -1,0 +1,37 @@
+/*
+ * The runtime folder: where vmd, the processes of VMs and of switches listen.
+ *
+ *	DIR/vmd.sock		vmd, for vmctl
+ *	DIR/vm/ID.sock		the process of VM number ID, for vmd
+ *	DIR/switch/NAME.sock	the process of a switch
+ *
+ * DIR is VMD_DIR of the environment, else /run/vmd for root, else
+ * $XDG_RUNTIME_DIR/vmd, else /tmp/vmd-UID.
+ */
+#ifndef VMD_RUNTIME_H
+#define VMD_RUNTIME_H
+
+#include <stddef.h>
+
+#include "base/err.h"
+
+#define RUNTIME_PATH_MAX 108		/* what a socket's path may have */
+
+/*
+ * Where the folder of this user is, whether it exists or not. Of several
+ * users, everybody finds root's by runtime_path(0, ...).
+ */
+int	runtime_path(unsigned uid, char *path, size_t size, struct err *);
+/*
+ * Makes the folder with what is in it, for this user; -1 with a line in err.
+ * One that others could have made or may write to is refused.
+ */
+int	runtime_make(const char *dir, struct err *);
+/* Removes what is empty of it. */
+void	runtime_remove(const char *dir);
+/* A path below: runtime_name(buf, size, dir, "vm/%u.sock", id). -1 with a line
+ * in err if it is too long for a socket. */
+int	runtime_name(char *buf, size_t size, struct err *, const char *dir,
+	    const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+
+#endif
