@@ -1,0 +1,174 @@
+/*
+ * From the configuration of a VM to that of a machine; see vmprocess.h.
+ *
+ * Runs in the VM's process, before there are other threads.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "vmd/privilege.h"
+#include "vmd/vmprocess.h"
+
+/* Text that lives as long as the configuration; NULL with a line in err. */
+static const char *
+text(struct vmconfig *vc, struct err *err, const char *fmt, ...)
+{
+	va_list ap;
+	char *s;
+	int n;
+
+	if (vc->vc_ntexts == sizeof(vc->vc_text) / sizeof(vc->vc_text[0])) {
+		err_set(err, "there are too many disks and interfaces");
+		return (NULL);
+	}
+	va_start(ap, fmt);
+	n = vasprintf(&s, fmt, ap);
+	va_end(ap);
+	if (n == -1) {
+		errno = ENOMEM;
+		err_sys(err, "cannot make a configuration");
+		return (NULL);
+	}
+	vc->vc_text[vc->vc_ntexts++] = s;
+	return (s);
+}
+
+/* A copy of a file without a name, which whoever has our rights can open. */
+static int
+copy_file(struct vmconfig *vc, int from, const char *path, struct err *err)
+{
+	ssize_t n;
+	int fd;
+
+	if (vc->vc_nfds == sizeof(vc->vc_fd) / sizeof(vc->vc_fd[0]))
+		return (err_set(err, "there are too many files"));
+	if ((fd = memfd_create("boot", MFD_CLOEXEC)) == -1)
+		return (err_sys(err, "cannot copy %s", path));
+	vc->vc_fd[vc->vc_nfds++] = fd;
+	while ((n = sendfile(fd, from, NULL, 1 << 30)) > 0)
+		continue;
+	if (n == -1)
+		return (err_sys(err, "cannot copy %s", path));
+	return (fd);
+}
+
+/*
+ * A file that the guest is booted from, again and again: as it is, or a copy
+ * where it cannot be read any more when privileges have been given up.
+ */
+static const char *
+boot_file(struct vmconfig *vc, const char *path, uid_t uid, bool copy,
+    struct err *err)
+{
+	struct stat st;
+	int fd, own;
+
+	if ((fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)) == -1 ||
+	    fstat(fd, &st) == -1) {
+		err_sys(err, "cannot open %s", path);
+		if (fd != -1)
+			close(fd);
+		return (NULL);
+	}
+	if (!S_ISREG(st.st_mode)) {
+		close(fd);
+		err_set(err, "%s is no regular file", path);
+		return (NULL);
+	}
+	if (!copy || privilege_can_read(uid, path)) {
+		close(fd);
+		return (path);
+	}
+	own = copy_file(vc, fd, path, err);
+	close(fd);
+	return (own == -1 ? NULL : text(vc, err, "/proc/self/fd/%d", own));
+}
+
+static int
+disks(struct vmconfig *vc, const struct config_vm *cv, struct err *err)
+{
+	static const char *const formats[] = {
+		[CONFIG_BY_CONTENT] = "",
+		[CONFIG_RAW] = "raw:",
+		[CONFIG_QCOW2] = "qcow2:"
+	};
+	struct machine_config *mc = &vc->vc_machine;
+	const struct config_disk *cd;
+	size_t i;
+
+	for (i = 0; i < cv->cv_ndisks; i++) {
+		cd = &cv->cv_disk[i];
+		mc->mc_disk[mc->mc_ndisks] = text(vc, err, "%s%s",
+		    formats[cd->cd_format], cd->cd_path);
+		if (mc->mc_disk[mc->mc_ndisks++] == NULL)
+			return (-1);
+	}
+	return (0);
+}
+
+static int
+nic(struct vmconfig *vc, const struct config_nic *cn, struct machine_nic *mn,
+    struct err *err)
+{
+	(void)vc;
+	if (cn->cn_mac_set)
+		memcpy(mn->mn_mac, cn->cn_mac, sizeof(mn->mn_mac));
+	if (cn->cn_kind != CONFIG_NIC_USER &&
+	    cn->cn_kind != CONFIG_NIC_UNSAID)
+		return (err_set(err, "interfaces of this kind are not "
+		    "supported"));
+	mn->mn_kind = NIC_USER;
+	mn->mn_nforwards = cn->cn_nforwards;
+	memcpy(mn->mn_forward, cn->cn_forward, sizeof(mn->mn_forward));
+	return (0);
+}
+
+int
+vmconfig_make(struct vmconfig *vc, const struct config_vm *cv,
+    const struct vmplace *vl, struct err *err)
+{
+	struct machine_config *mc = &vc->vc_machine;
+	size_t i;
+
+	memset(vc, 0, sizeof(*vc));
+	mc->mc_name = cv->cv_name;
+	mc->mc_append = cv->cv_append;
+	mc->mc_memory = cv->cv_memory;
+	mc->mc_engine = cv->cv_engine;
+	mc->mc_exit_port = -1;
+	mc->mc_console_in = mc->mc_console_out = -1;
+	if (cv->cv_boot != NULL && (mc->mc_kernel = boot_file(vc,
+	    cv->cv_boot, vl->vl_uid, vl->vl_copy, err)) == NULL)
+		goto fail;
+	if (cv->cv_initrd != NULL && (mc->mc_initrd[mc->mc_ninitrds++] =
+	    boot_file(vc, cv->cv_initrd, vl->vl_uid, vl->vl_copy, err)) ==
+	    NULL)
+		goto fail;
+	if (disks(vc, cv, err) == -1)
+		goto fail;
+	for (i = 0; i < cv->cv_nnics; i++)
+		if (nic(vc, &cv->cv_nic[i], &mc->mc_nic[mc->mc_nnics++],
+		    err) == -1)
+			goto fail;
+	return (0);
+fail:
+	vmconfig_free(vc);
+	return (-1);
+}
+
+void
+vmconfig_free(struct vmconfig *vc)
+{
+	while (vc->vc_ntexts > 0)
+		free(vc->vc_text[--vc->vc_ntexts]);
+	while (vc->vc_nfds > 0)
+		close(vc->vc_fd[--vc->vc_nfds]);
+}

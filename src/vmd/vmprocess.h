@@ -1,0 +1,41 @@
+/*
+ * The process of a VM: what vmd executes for each (vmprocess.c), what it makes
+ * of a configuration (vmconfig.c) and which rights it keeps (privilege.c).
+ */
+#ifndef VMD_VMPROCESS_H
+#define VMD_VMPROCESS_H
+
+#include "base/err.h"
+#include "config/config.h"
+#include "machine/machine.h"
+
+#define VMPROCESS_OPTION "--vm-process"	/* hidden */
+#define VMPROCESS_FD	3		/* a socket to vmd */
+
+/* An exit status. */
+int	vmprocess_main(void);
+
+/* A machine's configuration with what it borrows from. */
+struct vmconfig {
+	struct machine_config vc_machine;
+	char		*vc_text[16];	/* made for it */
+	size_t		 vc_ntexts;
+	int		 vc_fd[8];
+	size_t		 vc_nfds;
+};
+
+/* What a VM is on this host. */
+struct vmplace {
+	const char	*vl_dir;	/* the runtime folder */
+	unsigned	 vl_id;		/* its number */
+	uid_t		 vl_uid;	/* its owner */
+	bool		 vl_copy;	/* what its owner cannot read is copied:
+					   root says that it boots from this */
+};
+
+/* -1 with a line in err. The VM's configuration is borrowed. */
+int	vmconfig_make(struct vmconfig *, const struct config_vm *,
+	    const struct vmplace *, struct err *);
+void	vmconfig_free(struct vmconfig *);
+
+#endif
