@@ -278,7 +278,8 @@ kbc_free(struct machine *m)
 static int
 fw_new(struct machine *m, struct err *err)
 {
-	m->m_fw = fw_cfg_new(m->m_ports, m->m_config.mc_memory, 1);
+	m->m_fw = fw_cfg_new(m->m_ports, &m->m_memory,
+	    m->m_config.mc_memory, 1);
 	return (made(m->m_fw, "fw_cfg", err));
 }
 

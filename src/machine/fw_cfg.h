@@ -9,13 +9,20 @@
 
 #define FW_CFG_SELECTOR	0x510		/* u16, write */
 #define FW_CFG_DATA	0x511		/* u8, read */
+#define FW_CFG_DMA	0x514		/* u64, big-endian */
+#define FW_CFG_FILES_MAX 16
+#define FW_CFG_NAME_MAX	56		/* with its NUL */
 
 struct fw_cfg;
 
 /* memory in bytes. NULL and errno. */
-struct fw_cfg	*fw_cfg_new(struct bus *ports, uint64_t memory,
-		    unsigned ncpus);
+struct fw_cfg	*fw_cfg_new(struct bus *ports, const struct guest_memory *,
+		    uint64_t memory, unsigned ncpus);
 void		 fw_cfg_free(struct fw_cfg *);
 void		 fw_cfg_reset(struct fw_cfg *);
+/* Adds a file of the directory, its content copied; before VCPUs run. 0, or an
+ * errno: ENOSPC, ENOMEM. */
+int		 fw_cfg_add(struct fw_cfg *, const char *name, const void *,
+		    size_t);
 
 #endif
