@@ -1,13 +1,17 @@
 /*
- * The ACPI tables (ACPI 6.4 ch. 5): RSDP, RSDT, XSDT, FADT, FACS, MADT, DSDT,
- * from the root pointer at 0xE0000 upwards, in memory that the memory map
- * calls reserved.
+ * The ACPI tables (ACPI 6.4 ch. 5): RSDP, RSDT, XSDT, FADT, FACS, MADT, DSDT.
+ *
+ * They are built without a place: pointers are offsets in the tables, and
+ * checksums are not made. Either acpi_write() gives them their place, from
+ * 0xE0000 upwards in memory that the memory map calls reserved, or firmware
+ * does, by what acpi_loader() writes down for it.
  *
  * Threads: one, while no VCPU runs.
  */
 #include "machine/acpi.h"
 
 #include <assert.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "machine/aml.h"
@@ -103,11 +107,8 @@ _Static_assert(sizeof(struct rsdp) == 36, "5.2.5.3");
 _Static_assert(sizeof(struct fadt) == 276, "5.2.9");
 _Static_assert(sizeof(struct facs) == 64, "5.2.10");
 
-/* The area being filled. */
-struct area {
-	uint8_t	at_data[ACPI_AREA_USED];
-	size_t	at_len;
-};
+_Static_assert(sizeof(struct rsdp) == ACPI_RSDP_SIZE, "acpi.h");
+_Static_assert(offsetof(struct header, checksum) == ACPI_SUM_OFFSET, "acpi.h");
 
 static uint8_t
 checksum(const void *data, size_t len)
@@ -133,28 +134,41 @@ header(const char *signature, uint8_t revision)
 	return (h);
 }
 
-/* Adds len bytes on a 64-byte boundary; returns their guest address. */
+/* Adds len bytes on a 64-byte boundary; returns their offset. */
 static uint32_t
-area_add(struct area *at, const void *data, size_t len)
+area_add(struct acpi_tables *at, const void *data, size_t len)
 {
 	size_t offset = (at->at_len + 63) & ~(size_t)63;
 
 	assert(offset + len <= sizeof(at->at_data));
 	memcpy(at->at_data + offset, data, len);
 	at->at_len = offset + len;
-	return ((uint32_t)(ACPI_AREA + offset));
+	return ((uint32_t)offset);
 }
 
-/* Same for a table that begins with a header: length and checksum. */
+/* Same for a table that begins with a header, which gets its length. */
 static uint32_t
-area_add_table(struct area *at, void *table, size_t len)
+area_add_table(struct acpi_tables *at, void *table, size_t len)
 {
 	struct header *h = table;
+	uint32_t offset;
 
 	h->length = (uint32_t)len;
 	h->checksum = 0;
-	h->checksum = checksum(table, len);
-	return (area_add(at, table, len));
+	offset = area_add(at, table, len);
+	assert(at->at_nsums < ACPI_SUMS_MAX);
+	at->at_sum[at->at_nsums].start = offset;
+	at->at_sum[at->at_nsums++].len = (uint32_t)len;
+	return (offset);
+}
+
+/* The field of size bytes at offset holds the offset of a table. */
+static void
+area_pointer(struct acpi_tables *at, size_t offset, uint8_t size)
+{
+	assert(at->at_npointers < ACPI_POINTERS_MAX);
+	at->at_pointer[at->at_npointers].offset = (uint32_t)offset;
+	at->at_pointer[at->at_npointers++].size = size;
 }
 
 /* --- DSDT ---------------------------------------------------------------- */
@@ -234,7 +248,7 @@ dsdt_pci(struct aml *a, const struct acpi_config *ac)
 }
 
 static uint32_t
-dsdt_add(struct area *at, const struct acpi_config *ac)
+dsdt_add(struct acpi_tables *at, const struct acpi_config *ac)
 {
 	uint8_t buf[4096];
 	struct aml a = { .a_data = buf, .a_size = sizeof(buf) };
@@ -266,7 +280,7 @@ io_gas(uint16_t port, uint8_t bytes)
 }
 
 static uint32_t
-fadt_add(struct area *at, const struct acpi_config *ac, uint32_t dsdt)
+fadt_add(struct acpi_tables *at, const struct acpi_config *ac, uint32_t dsdt)
 {
 	struct facs facs = { .signature = "FACS", .length = sizeof(facs),
 		.version = 2 };
@@ -290,8 +304,12 @@ fadt_add(struct area *at, const struct acpi_config *ac, uint32_t dsdt)
 		.x_pm1a_control = io_gas(ACPI_PM1_CONTROL, 2),
 		.x_pm_timer = io_gas(ACPI_PM_TIMER, 4)
 	};
+	uint32_t fadt = area_add_table(at, &f, sizeof(f));
 
-	return (area_add_table(at, &f, sizeof(f)));
+	area_pointer(at, fadt + offsetof(struct fadt, facs), 4);
+	area_pointer(at, fadt + offsetof(struct fadt, dsdt), 4);
+	area_pointer(at, fadt + offsetof(struct fadt, x_dsdt), 8);
+	return (fadt);
 }
 
 static void
@@ -311,7 +329,7 @@ madt_override(struct aml *a, unsigned irq, unsigned gsi, unsigned flags)
 }
 
 static uint32_t
-madt_add(struct area *at, const struct acpi_config *ac)
+madt_add(struct acpi_tables *at, const struct acpi_config *ac)
 {
 	uint8_t buf[1024];
 	struct aml a = { .a_data = buf, .a_size = sizeof(buf) };
@@ -341,12 +359,13 @@ madt_add(struct area *at, const struct acpi_config *ac)
 
 /* RSDT and XSDT differ in the size of their entries. */
 static uint32_t
-root_add(struct area *at, const char *signature, unsigned size,
+root_add(struct acpi_tables *at, const char *signature, unsigned size,
     const uint32_t *tables, unsigned n)
 {
 	uint8_t buf[128];
 	struct aml a = { .a_data = buf, .a_size = sizeof(buf) };
 	struct header h = header(signature, 1);
+	uint32_t root;
 	unsigned i;
 
 	aml_bytes(&a, &h, sizeof(h));
@@ -355,28 +374,67 @@ root_add(struct area *at, const char *signature, unsigned size,
 		if (size == 8)
 			little(&a, 0, 4);
 	}
-	return (area_add_table(at, buf, a.a_len));
+	root = area_add_table(at, buf, a.a_len);
+	for (i = 0; i < n; i++)
+		area_pointer(at, root + sizeof(h) + i * size, (uint8_t)size);
+	return (root);
+}
+
+void
+acpi_build(struct acpi_tables *at, const struct acpi_config *ac)
+{
+	static const char signature[8] = { 'R', 'S', 'D', ' ', 'P', 'T', 'R',
+		' ' };
+	struct rsdp rsdp = { .revision = 2, .length = sizeof(rsdp) };
+	uint32_t tables[2];
+
+	memset(at, 0, sizeof(*at));
+	tables[0] = fadt_add(at, ac, dsdt_add(at, ac));
+	tables[1] = madt_add(at, ac);
+	memcpy(rsdp.signature, signature, sizeof(signature));
+	memcpy(rsdp.oem, "VMM   ", sizeof(rsdp.oem));
+	rsdp.rsdt = root_add(at, "RSDT", 4, tables, 2);
+	rsdp.xsdt = root_add(at, "XSDT", 8, tables, 2);
+	memcpy(at->at_rsdp, &rsdp, sizeof(rsdp));
+}
+
+/* --- their place --------------------------------------------------------- */
+
+/* Adds base to a little-endian field. */
+static void
+relocate(uint8_t *field, unsigned size, uint64_t base)
+{
+	uint64_t v = 0;
+
+	memcpy(&v, field, size);
+	v += base;
+	memcpy(field, &v, size);
 }
 
 uint64_t
 acpi_write(const struct acpi_config *ac, const struct guest_memory *gm)
 {
-	static const char signature[8] = { 'R', 'S', 'D', ' ', 'P', 'T', 'R',
-		' ' };
-	struct rsdp rsdp = { .revision = 2, .length = sizeof(rsdp) };
-	struct area at = { .at_len = sizeof(rsdp) };
-	uint32_t tables[2];
+	const uint32_t base = ACPI_AREA + ACPI_TABLES;
+	struct acpi_tables at;
+	struct rsdp rsdp;
+	uint8_t *sum;
+	unsigned i;
 
-	tables[0] = fadt_add(&at, ac, dsdt_add(&at, ac));
-	tables[1] = madt_add(&at, ac);
-	memcpy(rsdp.signature, signature, sizeof(signature));
-	memcpy(rsdp.oem, "VMM   ", sizeof(rsdp.oem));
-	rsdp.rsdt = root_add(&at, "RSDT", 4, tables, 2);
-	rsdp.xsdt = root_add(&at, "XSDT", 8, tables, 2);
-	rsdp.checksum = checksum(&rsdp, 20);	/* the part of ACPI 1.0 */
+	acpi_build(&at, ac);
+	for (i = 0; i < at.at_npointers; i++)
+		relocate(at.at_data + at.at_pointer[i].offset,
+		    at.at_pointer[i].size, base);
+	for (i = 0; i < at.at_nsums; i++) {
+		sum = at.at_data + at.at_sum[i].start;
+		sum[ACPI_SUM_OFFSET] = checksum(sum, at.at_sum[i].len);
+	}
+	memcpy(&rsdp, at.at_rsdp, sizeof(rsdp));
+	rsdp.rsdt += base;
+	rsdp.xsdt += base;
+	rsdp.checksum = checksum(&rsdp, ACPI_RSDP_PART);
 	rsdp.checksum_all = checksum(&rsdp, sizeof(rsdp));
-	memcpy(at.at_data, &rsdp, sizeof(rsdp));
-	if (!gpa_write(gm, ACPI_AREA, at.at_data, at.at_len))
+	if (!gpa_write(gm, base, at.at_data, at.at_len) ||
+	    !gpa_write(gm, ACPI_AREA, &rsdp, sizeof(rsdp)))
 		return (0);
 	return (ACPI_AREA);
 }

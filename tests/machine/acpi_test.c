@@ -179,6 +179,65 @@ test_madt(void **state)
 	assert_int_equal(nmis, 1);
 }
 
+/*
+ * What firmware does by the script, with the files where acpi_write() puts the
+ * tables: the result is the same, byte by byte.
+ */
+static void
+test_loader(void **state)
+{
+	static uint8_t script[ACPI_LOADER_MAX * ACPI_LOADER_STEP];
+	static struct acpi_tables at;
+	const uint64_t base = ACPI_AREA + ACPI_TABLES;
+	size_t len, i, k, allocated = 0;
+	uint32_t offset, start, count;
+	uint8_t *p, *file, sum;
+	uint64_t v;
+
+	(void)state;
+	acpi_build(&at, &config);
+	len = acpi_loader(&at, script);
+	assert_int_equal(len % ACPI_LOADER_STEP, 0);
+	assert_true(len <= sizeof(script));
+	for (i = 0; i < len; i += ACPI_LOADER_STEP) {
+		p = script + i;
+		file = strcmp((char *)p + 4, ACPI_FILE_RSDP) == 0 ?
+		    at.at_rsdp : at.at_data;
+		if (file == at.at_data)
+			assert_string_equal(p + 4, ACPI_FILE_TABLES);
+		switch (le(p, 4)) {
+		case 1:
+			assert_int_equal(le(p + 60, 4),
+			    file == at.at_rsdp ? 16 : 64);
+			assert_int_equal(p[64], file == at.at_rsdp ? 2 : 1);
+			allocated++;
+			break;
+		case 2:
+			assert_int_equal(allocated, 2);
+			assert_string_equal(p + 60, ACPI_FILE_TABLES);
+			offset = (uint32_t)le(p + 116, 4);
+			v = le(file + offset, p[120]) + base;
+			memcpy(file + offset, &v, p[120]);
+			break;
+		case 3:
+			offset = (uint32_t)le(p + 60, 4);
+			start = (uint32_t)le(p + 64, 4);
+			count = (uint32_t)le(p + 68, 4);
+			for (sum = 0, k = start; k < start + count; k++)
+				sum = (uint8_t)(sum + file[k]);
+			file[offset] = (uint8_t)(file[offset] - sum);
+			break;
+		default:
+			fail();
+		}
+	}
+	assert_int_equal(acpi_write(&config, &gm), ACPI_AREA);
+	assert_memory_equal(gpa_host(&gm, ACPI_AREA, ACPI_RSDP_SIZE),
+	    at.at_rsdp, ACPI_RSDP_SIZE);
+	assert_memory_equal(gpa_host(&gm, base, at.at_len), at.at_data,
+	    at.at_len);
+}
+
 static void
 test_no_memory(void **state)
 {
@@ -462,7 +521,7 @@ main(void)
 {
 #define T(f)	cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_tree), T(test_madt), T(test_no_memory),
+		T(test_tree), T(test_madt), T(test_loader), T(test_no_memory),
 		T(test_package_length), T(test_terms), T(test_iasl),
 		T(test_pm), T(test_reset_ports), T(test_i8042),
 	};
