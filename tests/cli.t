@@ -41,7 +41,7 @@ refused "an unknown letter" '-x' run -x
 refused "an option without its value" '-b needs a value' run -b
 refused "a value for an option that has none" '--no-reboot=1 takes no value' \
     run --no-reboot=1
-refused "no kernel" 'no kernel.*-b' run
+refused "nothing to boot" 'nothing to boot.*-d.*-b' run
 refused "two names" 'one word too many' run -b "$guest_elf" one two
 refused "a control character stays in the line" 'a\?b' run -b "$guest_elf" \
     $'a\nb'

@@ -24,7 +24,8 @@ static const uint8_t slot_line[] = { 10, 11, 5, 3, 6, 7, 12, 14, 15 };
 #define PCI_LINES	((uint16_t)(1u << 10 | 1u << 11 | 1u << 5 | 1u << 3 | \
 			1u << 6 | 1u << 7 | 1u << 12 | 1u << 14 | 1u << 15))
 
-unsigned
+/* GSI of PCI slot n (from 1). */
+static unsigned
 board_slot_line(unsigned slot)
 {
 	return (slot_line[(slot - 1) % sizeof(slot_line)]);
@@ -452,6 +453,7 @@ nics_new(struct machine *m, struct err *err)
 	struct irq irq;
 	size_t i;
 
+	m->m_nic_slot = m->m_nslots;
 	for (i = 0; i < m->m_config.mc_nnics; i++) {
 		mn = &m->m_config.mc_nic[i];
 		mac_choose(mn->mn_mac);
@@ -495,6 +497,7 @@ disks_new(struct machine *m, struct err *err)
 	struct irq irq;
 	size_t i;
 
+	m->m_disk_slot = m->m_nslots;
 	for (i = 0; i < m->m_config.mc_ndisks; i++) {
 		if (disk_open(&m->m_disk[i], m->m_config.mc_disk[i], 0,
 		    err) == -1)
@@ -528,11 +531,73 @@ disks_free(struct machine *m)
 	}
 }
 
+/* --- firmware ------------------------------------------------------------ */
+
+struct acpi_config
+board_acpi(const struct machine *m)
+{
+	return ((struct acpi_config){ .ac_ncpus = 1, .ac_nslots = m->m_nslots,
+	    .ac_slot_line = board_slot_line, .ac_sci = IRQ_SCI });
+}
+
+/* Lines for the devices of a kind, as Open Firmware paths. */
+static void
+boot_order(char *text, size_t size, const char *kind, unsigned slot, size_t n)
+{
+	size_t len;
+
+	while (n-- > 0) {
+		len = strlen(text);
+		snprintf(text + len, size - len, "%s/pci@i0cf8/%s@%x/*@0,0",
+		    len > 0 ? "\n" : "", kind, ++slot);
+	}
+}
+
+/* The firmware's ROM and files, when all devices have their slots. */
+static int
+firmware_new(struct machine *m, struct err *err)
+{
+	const struct machine_config *mc = &m->m_config;
+	struct acpi_config ac = board_acpi(m);
+	char order[512] = "";
+	struct firmware_config fc = { .fc_map = m->m_memmap,
+		.fc_nmap = m->m_nmemmap, .fc_acpi = &ac,
+		.fc_bootorder = order };
+	int error;
+
+	if (m->m_firmware == NULL)
+		return (0);
+	if (mc->mc_boot_device == MACHINE_BOOT_NET)
+		boot_order(order, sizeof(order), "ethernet", m->m_nic_slot,
+		    mc->mc_nnics);
+	boot_order(order, sizeof(order), "scsi", m->m_disk_slot,
+	    mc->mc_ndisks);
+	if (mc->mc_boot_device != MACHINE_BOOT_NET)
+		boot_order(order, sizeof(order), "ethernet", m->m_nic_slot,
+		    mc->mc_nnics);
+	pci_wire_lines(m->m_pci);
+	if ((error = firmware_configure(m->m_fw, &fc)) != 0 ||
+	    (error = firmware_map(m->m_firmware, m->m_ports,
+	    m->m_mmio)) != 0) {
+		errno = error;
+		return (err_sys(err, "cannot make the firmware's ROM"));
+	}
+	return (0);
+}
+
 /* After all devices have been reset: what firmware does to them. */
 static void
 firmware_reset(struct machine *m)
 {
-	pci_assign(m->m_pci);
+	if (m->m_firmware == NULL)
+		pci_assign(m->m_pci);
+}
+
+static void
+firmware_end(struct machine *m)
+{
+	if (m->m_firmware != NULL)
+		firmware_unmap(m->m_firmware, m->m_ports, m->m_mmio);
 }
 
 /* --- the table ----------------------------------------------------------- */
@@ -556,7 +621,7 @@ static const struct {
 	{ rng_new,	rng_reset,	rng_free },	/* slot 1 */
 	{ nics_new,	nics_reset,	nics_free },	/* then the NICs */
 	{ disks_new,	disks_reset,	disks_free },	/* then the disks */
-	{ NULL,		firmware_reset,	NULL },
+	{ firmware_new,	firmware_reset,	firmware_end },
 };
 #define BOARD_ROWS	(sizeof(board) / sizeof(board[0]))
 

@@ -18,6 +18,7 @@
 #include "machine/acpi.h"
 #include "machine/boot.h"
 #include "machine/clock.h"
+#include "machine/firmware.h"
 #include "machine/i8253.h"
 #include "machine/i8259.h"
 #include "machine/machine.h"
@@ -72,6 +73,8 @@ struct machine {
 	FILE		*m_trace;	/* [c] NULL: exits are not written down */
 	uint64_t	 m_exits[BOARD_EXITS];	/* [c] by run.c's table */
 
+	struct firmware	*m_firmware;	/* [I] NULL: a kernel is loaded */
+
 	/* memory [I] */
 	void		*m_map;		/* with its guard pages */
 	size_t		 m_map_size;
@@ -98,7 +101,9 @@ struct machine {
 	struct acpi_pm	*m_pm;
 	struct window	 m_exit_window;
 	struct pci	*m_pci;
-	unsigned	 m_nslots;	/* PCI slots given out */
+	unsigned	 m_nslots;	/* PCI slots given out, */
+	unsigned	 m_nic_slot;	/* before the first NIC's, */
+	unsigned	 m_disk_slot;	/* before the first disk's */
 	struct virtio_rng *m_rng;
 	struct virtio_net *m_net[MACHINE_NICS_MAX];
 	struct network	*m_network[MACHINE_NICS_MAX];
@@ -125,8 +130,8 @@ int	board_new(struct machine *, struct err *);
 void	board_free(struct machine *);
 /* Power-on state of everything but the CPU, which boot_load() decides. */
 void	board_reset(struct machine *);
-/* GSI of PCI slot n (from 1). */
-unsigned board_slot_line(unsigned slot);
+/* What ACPI's tables have to say of it. */
+struct acpi_config board_acpi(const struct machine *);
 
 /* run.c: the VCPU thread; arg is the machine. */
 void	*run_vcpu_thread(void *);

@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "machine/acpi.h"
 
 #define MIB		0x100000ull
@@ -464,8 +465,15 @@ int
 boot_load(struct boot *b, struct err *err)
 {
 	/* Multiboot before PVH: its header was put there on purpose. */
-	static int (*const loaders[])(struct boot *, const struct boot_file *,
-	    struct err *) = { boot_linux, boot_multiboot, boot_pvh };
+	static const struct {
+		int (*load)(struct boot *, const struct boot_file *,
+		    struct err *);
+		const char *kind;
+	} loaders[] = {
+		{ boot_linux, "a Linux bzImage" },
+		{ boot_multiboot, "a multiboot kernel" },
+		{ boot_pvh, "an ELF kernel with a PVH note" },
+	};
 	struct boot_file f;
 	unsigned i;
 	int ret;
@@ -483,12 +491,14 @@ boot_load(struct boot *b, struct err *err)
 			if (i == 1)	/* the first wants the head alone */
 				ret = kernel_read(&f, err);
 			if (ret == 0)
-				ret = loaders[i](b, &f, err);
+				ret = loaders[i].load(b, &f, err);
 		}
+		if (ret == 1)
+			log_info("%s is %s", b->b_kernel, loaders[i - 1].kind);
 		if (ret == 0)
 			err_set(err, "kernel %s is no bzImage, no ELF with a "
-			    "PVH note and has no multiboot header%s",
-			    b->b_kernel, file_kind(&f));
+			    "PVH note, no firmware image and has no multiboot "
+			    "header%s", b->b_kernel, file_kind(&f));
 	}
 	kernel_close(&f);
 	return (ret == 1 ? 0 : -1);

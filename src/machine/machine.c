@@ -93,8 +93,9 @@ vm_new(struct machine *m, struct err *err)
 		    m->m_config.mc_disk[i]);
 	vcp.vcp_nnics = m->m_config.mc_nnics;
 	copy_name(vcp.vcp_name, sizeof(vcp.vcp_name), m->m_config.mc_name);
-	copy_name(vcp.vcp_kernel, sizeof(vcp.vcp_kernel),
-	    m->m_config.mc_kernel);
+	if (m->m_config.mc_kernel != NULL)
+		copy_name(vcp.vcp_kernel, sizeof(vcp.vcp_kernel),
+		    m->m_config.mc_kernel);
 	if (vmm_ioctl(m->m_vmm, VMM_IOC_CREATE, &vcp) == -1)
 		return (err_sys(err, "cannot create the VM"));
 	m->m_id = vcp.vcp_id;
@@ -110,7 +111,8 @@ vm_new(struct machine *m, struct err *err)
 static int
 machine_make(struct machine *m, struct err *err)
 {
-	if (memory_new(m, err) == -1)
+	if (firmware_open(&m->m_firmware, m->m_config.mc_kernel, err) == -1 ||
+	    memory_new(m, err) == -1)
 		return (-1);
 	if ((m->m_loop = loop_new()) == NULL)
 		return (err_sys(err, "cannot make an event loop"));
@@ -269,6 +271,7 @@ machine_free(struct machine *m)
 	if (m->m_trace != NULL)
 		fclose(m->m_trace);
 	memory_free(m);
+	firmware_free(m->m_firmware);
 	pthread_mutex_destroy(&m->m_wire_lock);
 	free(m);
 }

@@ -16,6 +16,9 @@
 #define MACHINE_NICS_MAX	4
 #define MACHINE_MODULES_MAX	32
 
+/* What the firmware tries first; then the others. */
+enum machine_boot { MACHINE_BOOT_DISK, MACHINE_BOOT_CDROM, MACHINE_BOOT_NET };
+
 struct machine_nic {
 	enum { NIC_USER } mn_kind;
 	uint8_t		 mn_mac[6];	/* all zero: generated */
@@ -25,7 +28,9 @@ struct machine_nic {
 
 struct machine_config {		/* strings borrowed until machine_free() */
 	const char	*mc_name;
-	const char	*mc_kernel;	/* bzImage, ELF with PVH note, multiboot */
+	const char	*mc_kernel;	/* bzImage, ELF with PVH note,
+					   multiboot, firmware; NULL: the
+					   host's firmware */
 	const char	*mc_initrd[MACHINE_MODULES_MAX]; /* "file" or
 					   "file,arguments" for multiboot */
 	size_t		 mc_ninitrds;
@@ -33,6 +38,7 @@ struct machine_config {		/* strings borrowed until machine_free() */
 	uint64_t	 mc_memory;	/* bytes, a whole number of MiB */
 	const char	*mc_disk[MACHINE_DISKS_MAX];
 	size_t		 mc_ndisks;
+	enum machine_boot mc_boot_device;
 	struct machine_nic mc_nic[MACHINE_NICS_MAX];
 	size_t		 mc_nnics;
 	const char	*mc_engine;	/* "auto", "soft", ... */

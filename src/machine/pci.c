@@ -45,9 +45,12 @@
 #define ASSIGN_MEM	0xf0000000u
 #define ASSIGN_MEM_STEP	0x10000u
 
-/* The host bridge is OpenBSD's: vendor 0b5d, device 0666. */
+/* The host bridge is OpenBSD's: vendor 0b5d, device 0666. Its subsystem says
+ * that there is a firmware configuration device: so firmware looks for it. */
 #define BRIDGE_VENDOR	0x0b5d
 #define BRIDGE_DEVICE	0x0666
+#define BRIDGE_SUBVENDOR 0x1af4
+#define BRIDGE_SUBDEVICE 0x1100
 
 struct pci {
 	pthread_mutex_t	 pc_lock;
@@ -325,6 +328,8 @@ pci_new(struct bus *ports, struct bus *memory)
 	pc->pc_bridge.pf_name = "host bridge";
 	pc->pc_bridge.pf_vendor = BRIDGE_VENDOR;
 	pc->pc_bridge.pf_device = BRIDGE_DEVICE;
+	pc->pc_bridge.pf_subvendor = BRIDGE_SUBVENDOR;
+	pc->pc_bridge.pf_subdevice = BRIDGE_SUBDEVICE;
 	pc->pc_bridge.pf_class = 0x06;		/* bridge, host */
 	pci_attach(pc, &pc->pc_bridge, 0, NULL);
 	if ((error = bus_add(ports, &pc->pc_address_window)) != 0 ||
@@ -428,6 +433,20 @@ pci_reset(struct pci *pc)
 	}
 	bars_update(pc);
 	pthread_mutex_unlock(&pc->pc_lock);
+}
+
+void
+pci_wire_lines(struct pci *pc)
+{
+	struct pci_function *pf;
+	int slot;
+
+	for (slot = 1; slot < PCI_SLOTS; slot++) {
+		if ((pf = pc->pc_slot[slot]) == NULL || !pf->pf_intx)
+			continue;
+		cfg_put(pf, CFG_INT_LINE, 1, pf->pf_wire.i_line);
+		pf->pf_writable[CFG_INT_LINE] = 0;
+	}
 }
 
 void

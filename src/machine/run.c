@@ -40,16 +40,11 @@ run_request(struct machine *m, unsigned request)
 		(void)vmm_ioctl(m->m_vmm, VMM_IOC_KICK, &vk);
 }
 
-/*
- * The machine made anew in place: memory, devices, kernel, CPU.
- */
-static enum next
-power_on(struct machine *m)
+/* The kernel, what it is given, and the CPU's state to enter it. */
+static int
+load_kernel(struct machine *m, struct vcpu_reg_state *regs)
 {
-	struct acpi_config ac = {
-		.ac_ncpus = 1, .ac_nslots = m->m_nslots,
-		.ac_slot_line = board_slot_line, .ac_sci = IRQ_SCI
-	};
+	struct acpi_config ac = board_acpi(m);
 	struct boot boot = {
 		.b_memory = &m->m_memory,
 		.b_kernel = m->m_config.mc_kernel,
@@ -59,15 +54,30 @@ power_on(struct machine *m)
 		.b_map = m->m_memmap,
 		.b_nmap = m->m_nmemmap
 	};
+
+	boot.b_rsdp = acpi_write(&ac, &m->m_memory);
+	if (boot_load(&boot, &m->m_err) == -1)
+		return (-1);
+	gpa_written(&m->m_memory, 0, m->m_memory.gm_range[0].size);
+	*regs = boot.b_regs;
+	return (0);
+}
+
+/*
+ * The machine made anew in place: memory, devices, firmware or kernel, CPU.
+ */
+static enum next
+power_on(struct machine *m)
+{
 	struct vm_resetcpu_params vrp = { .vrp_vm_id = m->m_id };
 
 	board_reset(m);
 	memory_clear(m);
-	boot.b_rsdp = acpi_write(&ac, &m->m_memory);
-	if (boot_load(&boot, &m->m_err) == -1)
+	if (m->m_firmware != NULL)
+		firmware_load(m->m_firmware, &m->m_memory,
+		    &vrp.vrp_init_state);
+	else if (load_kernel(m, &vrp.vrp_init_state) == -1)
 		return (end(m, MACHINE_ERROR));
-	gpa_written(&m->m_memory, 0, m->m_memory.gm_range[0].size);
-	vrp.vrp_init_state = boot.b_regs;
 	if (vmm_ioctl(m->m_vmm, VMM_IOC_RESETCPU, &vrp) == -1) {
 		err_sys(&m->m_err, "cannot reset the CPU");
 		return (end(m, MACHINE_ERROR));

@@ -17,11 +17,15 @@
 #include "base/log.h"
 
 static const struct command commands[] = {
-	{ "run", run_command, "-b kernel [options] [name]",
+	{ "run", run_command, "[options] [name]",
 	    "start a VM in the foreground, its console on this terminal",
-	    "-b kernel           boot this: a Linux bzImage, an ELF file with "
+	    "-b file             boot this: a Linux bzImage, an ELF file with "
 	    "a PVH note,\n"
-	    "                    or a multiboot ELF file\n"
+	    "                    a multiboot ELF file, a firmware image\n"
+	    "                    (the default is SeaBIOS, which boots from "
+	    "disks)\n"
+	    "-B device           what the firmware tries first: disk, cdrom, "
+	    "net\n"
 	    "--initrd file       Linux: the initrd. multiboot: a module "
 	    "\"file,arguments\",\n"
 	    "                    may be repeated\n"

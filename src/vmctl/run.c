@@ -82,6 +82,24 @@ add_nic(struct run_options *ro, const char *word, struct err *err)
 	return (0);
 }
 
+static int
+set_boot_device(struct machine_config *mc, const char *word, struct err *err)
+{
+	static const char *const names[] = {
+		[MACHINE_BOOT_DISK] = "disk",
+		[MACHINE_BOOT_CDROM] = "cdrom",
+		[MACHINE_BOOT_NET] = "net"
+	};
+	unsigned i;
+
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcmp(word, names[i]) == 0) {
+			mc->mc_boot_device = (enum machine_boot)i;
+			return (0);
+		}
+	return (err_set(err, "\"%s\" is not disk, cdrom or net", word));
+}
+
 /* One option; 0, or -1 with a line in err. */
 static int
 set_option(struct run_options *ro, int opt, const char *word, struct err *err)
@@ -90,6 +108,8 @@ set_option(struct run_options *ro, int opt, const char *word, struct err *err)
 	unsigned long n;
 
 	switch (opt) {
+	case 'B':
+		return (set_boot_device(mc, word, err));
 	case 'b':
 		mc->mc_kernel = word;
 		return (0);
@@ -200,7 +220,7 @@ read_options(const struct command *c, int argc, char **argv,
 	mc->mc_console_in = STDIN_FILENO;
 	mc->mc_console_out = STDOUT_FILENO;
 
-	while ((opt = getopt_long(argc, argv, ":b:d:hm:q", run_longopts,
+	while ((opt = getopt_long(argc, argv, ":B:b:d:hm:q", run_longopts,
 	    NULL)) != -1) {
 		if (opt == 'h') {
 			*status = help(c);
@@ -223,8 +243,9 @@ read_options(const struct command *c, int argc, char **argv,
 		    "--help\"", c->c_name, argv[optind + 1], c->c_name);
 		return (-1);
 	}
-	if (mc->mc_kernel == NULL) {
-		complain("%s: no kernel to boot; give one with -b", c->c_name);
+	if (mc->mc_kernel == NULL && mc->mc_ndisks == 0) {
+		complain("%s: nothing to boot; give a disk with -d or a kernel "
+		    "with -b", c->c_name);
 		return (-1);
 	}
 	if (memory_check(mc->mc_memory, &err) == -1) {
