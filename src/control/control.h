@@ -57,6 +57,11 @@ cJSON	*control_error(int error, const char *, ...)
 /* The number that an errno's name stands for; EPROTO if none. */
 int	control_errno(const char *name);
 
+/* The folder in which a user's vmd listens, at "vmd.sock", whether it exists or
+ * not: $VMD_DIR; else /run/vmd for root; else $XDG_RUNTIME_DIR/vmd, else
+ * /tmp/vmd-UID. -1 with a line in err. */
+int	control_folder(uid_t, char *path, size_t size, struct err *);
+
 /* --- one side of a connection, blocking ------------------------------------ */
 
 /* A connection to the socket at path; -1 with a line in err. */

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "vmctl/daemon.h"
 
 static const struct command commands[] = {
 	{ "run", run_command, "[options] [name]",
@@ -60,16 +61,53 @@ static const struct command commands[] = {
 	    "The format is raw or qcow2: said in front (qcow2:disk), or by "
 	    "the extension\n"
 	    "(disk.qcow2), else raw.\n" },
-	{ "info", info_command, "", "tell which CPU engines work here", NULL },
-	{ "status", status_command, "[id | name]", "list the host's VMs",
-	    NULL },
-	{ "show", status_command, "[id | name]", "the same as status", NULL },
-	{ "stop", stop_command, "-f [-w] -a | id | name", "end VMs",
+	{ "start", start_command, "[options] id | name",
+	    "start a VM that vmd keeps: a configured one, or with options a "
+	    "new one",
+	    "-c                  go on with its console, as \"vmctl console\" "
+	    "does\n"
+	    "-m size             memory, as 512M (the default) or 2G\n"
+	    "-d disk             attach a disk image, raw or qcow2; up to 4\n"
+	    "-r file             a CD-ROM image\n"
+	    "-b file             boot this: a kernel or a BIOS image\n"
+	    "-B disk|cdrom|net   the device that the BIOS boots from\n"
+	    "--initrd file       with a Linux kernel, its initrd\n"
+	    "--append words      the kernel's command line\n"
+	    "-i count            so many network interfaces; without -i, -L, "
+	    "-n and --net\n"
+	    "                    there is one, behind user-mode NAT\n"
+	    "-n switch           an interface on this switch\n"
+	    "-L                  a local interface, with an address from vmd\n"
+	    "--net none|user[,hostfwd=tcp:host:port-guestport]...\n"
+	    "                    as in \"vmctl run\"\n"
+	    "-t name             an instance of this VM\n"
+	    "--cpus count        virtual CPUs\n"
+	    "--engine auto|kvm|soft\n"
+	    "                    the CPU engine\n" },
+	{ "console", console_command, "id | name",
+	    "this terminal becomes a VM's console; ~. leaves", NULL },
+	{ "status", status_command, "[-j] [id | name]", "list the host's VMs",
+	    "-j, --json  as JSON\n" },
+	{ "show", status_command, "[-j] [id | name]", "the same as status",
+	    "-j, --json  as JSON\n" },
+	{ "stop", stop_command, "[-fw] -a | id | name", "end VMs",
+	    "Without -f the guest is asked to shut down, and ended if it does "
+	    "not.\n"
 	    "-f  end at once, as pulling the plug does\n"
 	    "-w  wait until it has ended\n"
-	    "-a  all VMs that \"vmctl status\" lists\n" },
+	    "-a  all VMs that \"vmctl status\" lists as running\n" },
 	{ "wait", wait_command, "id | name", "wait until a VM has ended",
 	    NULL },
+	{ "pause", pause_command, "id | name", "hold a VM", NULL },
+	{ "unpause", pause_command, "id | name", "let a held VM go on", NULL },
+	{ "load", load_command, "file", "add a file of VMs to vmd's", NULL },
+	{ "reload", reload_command, "",
+	    "have vmd read its configuration anew", NULL },
+	{ "reset", reset_command, "[all | switches | vms]",
+	    "end VMs and forget what is configured", NULL },
+	{ "log", log_command, "brief | verbose", "how much vmd logs", NULL },
+	{ "info", info_command, "[-j]", "tell which CPU engines work here",
+	    "-j, --json  as JSON\n" },
 };
 
 #define NCOMMANDS	(sizeof(commands) / sizeof(commands[0]))

@@ -1,9 +1,11 @@
 /*
- * vmctl status: the table of the host's VMs.
+ * vmctl status: the table of the host's VMs, those that vmd keeps and those in
+ * the foreground of somebody's "vmctl run".
  *
- * The monitor tells a VM's size, state and creator; the rest is read off the
- * creator's process. A VM may end while the table is made, and a process that
- * is stopped tells nothing: what cannot be known is shown as "-".
+ * vmd tells of its own. Of the others the monitor tells size, state and
+ * creator; the rest is read off the creator's process. A VM may end while the
+ * table is made, and a process that is stopped tells nothing: what cannot be
+ * known is shown as "-". Both are objects of the same members, one list.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -14,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "vmctl/vmctl.h"
+#include "vmctl/daemon.h"
 
 #define ROW	"%5s %7s %5s %7s %7s %7s %12s %8s %s\n"
 
@@ -87,25 +89,196 @@ human(uint64_t bytes, char *buf, size_t size)
 		    suffix[i]);
 }
 
-static void
-print_row(const struct vm_info_result *vm)
+/* Of a VM in the foreground, what vmd tells of its own; NULL: no memory. */
+static cJSON *
+foreground(const struct vm_info_result *vm)
 {
-	char id[12], pid[12], ncpus[12], max[24], used[24];
+	cJSON *o = cJSON_CreateObject();
 	char tty[64], owner[64];
 
-	snprintf(id, sizeof(id), "%u", (unsigned)vm->vir_id);
-	snprintf(pid, sizeof(pid), "%d", (int)vm->vir_creator_pid);
-	snprintf(ncpus, sizeof(ncpus), "%zu", vm->vir_ncpus);
-	human((uint64_t)vm->vir_memory_size << 20, max, sizeof(max));
-	human(vm->vir_used_size, used, sizeof(used));
 	tty_of(vm->vir_creator_pid, tty, sizeof(tty));
 	owner_of(vm->vir_creator_pid, owner, sizeof(owner));
-	if (vm->vir_ncpus == 0)		/* no answer: every VM has a VCPU */
-		printf(ROW, id, pid, "-", "-", "-", tty, owner, state_of(vm),
-		    "-");
+	cJSON_AddNumberToObject(o, "id", vm->vir_id);
+	/* without an answer from it: every VM has a VCPU */
+	if (vm->vir_ncpus != 0)
+		cJSON_AddStringToObject(o, "name", vm->vir_name);
+	cJSON_AddNumberToObject(o, "pid", vm->vir_creator_pid);
+	if (vm->vir_ncpus != 0) {
+		cJSON_AddNumberToObject(o, "cpus", (double)vm->vir_ncpus);
+		cJSON_AddNumberToObject(o, "memory",
+		    (double)((uint64_t)vm->vir_memory_size << 20));
+		cJSON_AddNumberToObject(o, "resident",
+		    (double)vm->vir_used_size);
+	}
+	cJSON_AddStringToObject(o, "tty", strcmp(tty, "-") == 0 ? "" : tty);
+	cJSON_AddStringToObject(o, "owner", owner);
+	cJSON_AddStringToObject(o, "state", state_of(vm));
+	if (cJSON_AddTrueToObject(o, "foreground") == NULL) {
+		cJSON_Delete(o);
+		return (NULL);
+	}
+	return (o);
+}
+
+static bool
+has_pid(const cJSON *list, pid_t pid)
+{
+	const cJSON *vm;
+
+	cJSON_ArrayForEach(vm, list) {
+		if (control_number(vm, "pid", 0) == (double)pid)
+			return (true);
+	}
+	return (false);
+}
+
+/* Adds the VMs that are not vmd's, or of these the one that word stands for. */
+static int
+add_foreground(cJSON *list, const char *word, struct err *err)
+{
+	const struct vm_info_result *vm, *only = NULL;
+	struct vms vms = { NULL, 0 };
+	cJSON *o;
+	size_t n;
+	int fd, ret = 0;
+
+	if ((fd = vms_open(err)) == -1)
+		return (-1);
+	if (vms_get(fd, &vms, err) == -1) {
+		vmm_close(fd);
+		return (-1);
+	}
+	if (word != NULL)
+		only = vms_find(&vms, word, NULL);
+	for (n = 0; n < vms.v_count && ret == 0; n++) {
+		vm = &vms.v_vm[n];
+		if ((word != NULL && vm != only) ||
+		    has_pid(list, vm->vir_creator_pid))
+			continue;
+		if ((o = foreground(vm)) == NULL ||
+		    !cJSON_AddItemToArray(list, o)) {
+			cJSON_Delete(o);
+			ret = err_sys(err, "cannot list the VMs");
+		}
+	}
+	vms_free(&vms);
+	vmm_close(fd);
+	return (ret);
+}
+
+/* All that word stands for, NULL for all there are: a list, or NULL with a line
+ * in err. vmd's come first; a word that is one of them is that alone. */
+static cJSON *
+gather(const char *word, struct err *err)
+{
+	cJSON *list = NULL, *all;
+	bool found;
+	int fd;
+
+	if ((fd = daemon_open(err)) != -1) {
+		all = daemon_vms(fd, NULL, err);
+		list = daemon_vms(fd, word, err);
+		close(fd);
+		if (all == NULL || list == NULL) {
+			cJSON_Delete(all);
+			cJSON_Delete(list);
+			return (NULL);
+		}
+		found = word != NULL && cJSON_GetArraySize(list) > 0;
+		cJSON_Delete(word != NULL && found ? all : list);
+		if (found)
+			return (list);
+		list = all;
+	} else if (errno != ENOENT) {
+		return (NULL);
+	} else if ((list = cJSON_CreateArray()) == NULL) {
+		err_sys(err, "cannot list the VMs");
+		return (NULL);
+	}
+	if (add_foreground(list, word, err) == -1) {
+		cJSON_Delete(list);
+		return (NULL);
+	}
+	/* vmd's were there to tell which are not: it is none of them */
+	while (word != NULL && cJSON_GetArraySize(list) > 0 && !control_bool(
+	    cJSON_GetArrayItem(list, 0), "foreground", false))
+		cJSON_DeleteItemFromArray(list, 0);
+	return (list);
+}
+
+/* --- as a table ----------------------------------------------------------------- */
+
+/* A number as it is shown, "-" for none. */
+static void
+number(const cJSON *vm, const char *member, char *buf, size_t size)
+{
+	double n = control_number(vm, member, 0);
+
+	if (n == 0)
+		snprintf(buf, size, "-");
 	else
-		printf(ROW, id, pid, ncpus, max, used, tty, owner,
-		    state_of(vm), vm->vir_name);
+		snprintf(buf, size, "%.0f", n);
+}
+
+static void
+bytes(const cJSON *vm, const char *member, char *buf, size_t size)
+{
+	double n = control_number(vm, member, 0);
+
+	if (n <= 0)
+		snprintf(buf, size, "-");
+	else
+		human((uint64_t)n, buf, size);
+}
+
+static void
+print_row(const cJSON *vm)
+{
+	const char *tty = control_string(vm, "tty", "");
+	char id[24], pid[24], ncpus[24], max[24], used[24];
+
+	number(vm, "id", id, sizeof(id));
+	number(vm, "pid", pid, sizeof(pid));
+	number(vm, "cpus", ncpus, sizeof(ncpus));
+	bytes(vm, "memory", max, sizeof(max));
+	bytes(vm, "resident", used, sizeof(used));
+	if (strncmp(tty, "/dev/", 5) == 0)
+		tty += 5;
+	printf(ROW, id, pid, ncpus, max, used, *tty == '\0' ? "-" : tty,
+	    control_string(vm, "owner", "-"), control_string(vm, "state", "-"),
+	    control_string(vm, "name", "-"));
+}
+
+static void
+print_table(const cJSON *list)
+{
+	const cJSON *vm;
+	int stopped;
+
+	printf(ROW, "ID", "PID", "VCPUS", "MAXMEM", "CURMEM", "TTY", "OWNER",
+	    "STATE", "NAME");
+	for (stopped = 0; stopped < 2; stopped++)
+		cJSON_ArrayForEach(vm, list) {
+			if ((control_number(vm, "pid", 0) == 0) == stopped)
+				print_row(vm);
+		}
+}
+
+/* {"vms": [...]}; an exit status. The list stays the caller's. */
+static int
+print_json(const struct command *c, cJSON *list)
+{
+	cJSON *o = cJSON_CreateObject();
+	char *text = NULL;
+
+	if (cJSON_AddItemReferenceToObject(o, "vms", list))
+		text = cJSON_Print(o);
+	cJSON_Delete(o);
+	if (text == NULL)
+		return (complain("%s: %s", c->c_name, strerror(ENOMEM)));
+	puts(text);
+	cJSON_free(text);
+	return (0);
 }
 
 int
@@ -113,36 +286,31 @@ status_command(const struct command *c, int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "help", no_argument, NULL, 'h' },
+		{ "json", no_argument, NULL, 'j' },
 		{ NULL, 0, NULL, 0 }
 	};
-	const struct vm_info_result *vm;
-	struct vms vms = { NULL, 0 };
+	bool json = false;
 	struct err err;
-	size_t i;
-	int fd, opt;
+	cJSON *list;
+	int opt, status = 0;
 
-	while ((opt = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, ":hj", options, NULL)) != -1) {
 		if (opt == 'h')
 			return (help(c));
-		return (bad_option(c, argv, opt));
+		if (opt != 'j')
+			return (bad_option(c, argv, opt));
+		json = true;
 	}
 	if (argc - optind > 1)
 		return (complain("%s: one id or name only", c->c_name));
-	fd = vms_open(&err);
-	if (fd == -1 || vms_get(fd, &vms, &err) == -1)
+	list = gather(optind < argc ? argv[optind] : NULL, &err);
+	if (list == NULL)
 		return (complain("%s: %s", c->c_name, err.e_text));
-	printf(ROW, "ID", "PID", "VCPUS", "MAXMEM", "CURMEM", "TTY", "OWNER",
-	    "STATE", "NAME");
-	if (optind < argc) {
-		/* Nothing but the header for one that is not there. */
-		vm = vms_find(&vms, argv[optind], &err);
-		if (vm != NULL)
-			print_row(vm);
-	} else {
-		for (i = 0; i < vms.v_count; i++)
-			print_row(&vms.v_vm[i]);
-	}
-	vms_free(&vms);
-	vmm_close(fd);
-	return (0);
+	/* nothing but the header for one that is not there */
+	if (json)
+		status = print_json(c, list);
+	else
+		print_table(list);
+	cJSON_Delete(list);
+	return (status);
 }

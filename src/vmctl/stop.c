@@ -1,15 +1,17 @@
 /*
- * vmctl stop: ends VMs, of this process or any other.
+ * vmctl stop: ends VMs, vmd's and those in the foreground.
  *
- * Only the forced kind is there: asking the guest to shut itself down takes a
- * device that the machine does not have yet.
+ * vmd asks the guest, and sees to it that it ends. A VM in the foreground is
+ * ended at once or not at all: whoever has its console asks the guest.
  */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "vmctl/vmctl.h"
+#include "base/log.h"
+#include "vmctl/daemon.h"
 
 /* Ends one VM; returns the exit status. */
 static int
@@ -35,6 +37,132 @@ stop_one(const struct command *c, int fd, const struct vm_info_result *vm,
 	return (0);
 }
 
+struct stop {
+	bool		 sp_all, sp_force, sp_wait;
+	const char	*sp_word;	/* NULL with sp_all */
+};
+
+/* Of one VM of vmd's that was stopped, or is being so. */
+static void
+say_stopped(const cJSON *answer, const char *word)
+{
+	const char *how = control_string(answer, "how", "");
+	const char *name = control_string(answer, "name", word);
+
+	if (strcmp(how, "asked") == 0)
+		log_say("sent request to stop vm %s", name);
+	else if (strcmp(how, "powerdown") == 0)
+		log_say("vm %s has shut down", name);
+	else if (strcmp(how, "killed") == 0)
+		log_say("vm %s did not listen and was ended", name);
+	else
+		log_say("vm %s was ended", name);
+}
+
+/* vmd's one, or all of its; an exit status. */
+static int
+stop_daemon(const struct command *c, int fd, const struct stop *sp)
+{
+	cJSON *request = daemon_request(c->c_name, sp->sp_word);
+	const cJSON *list, *vm;
+	struct control_message cm;
+	struct err err;
+
+	if (request != NULL) {
+		if (sp->sp_all)
+			cJSON_AddTrueToObject(request, "all");
+		if (sp->sp_force)
+			cJSON_AddTrueToObject(request, "force");
+		if (sp->sp_wait)
+			cJSON_AddTrueToObject(request, "wait");
+	}
+	if (daemon_call(fd, request, &cm, &err) == -1)
+		return (complain("%s: %s", c->c_name, err.e_text));
+	list = cJSON_GetObjectItemCaseSensitive(cm.cm_json, "vms");
+	cJSON_ArrayForEach(vm, list) {
+		say_stopped(vm, "");
+	}
+	if (!sp->sp_all)
+		say_stopped(cm.cm_json, sp->sp_word);
+	control_message_free(&cm);
+	return (0);
+}
+
+/* Those in the foreground: the word's one, or all but vmd's. */
+static int
+stop_foreground(const struct command *c, const struct stop *sp,
+    const cJSON *vmds)
+{
+	const struct vm_info_result *vm;
+	struct vms vms = { NULL, 0 };
+	const cJSON *o;
+	struct err err;
+	int fd, status = 0;
+	size_t i;
+
+	fd = vms_open(&err);
+	if (fd == -1 || vms_get(fd, &vms, &err) == -1) {
+		if (fd != -1)
+			vmm_close(fd);
+		return (complain("%s: %s", c->c_name, err.e_text));
+	}
+	vm = sp->sp_all ? NULL : vms_find(&vms, sp->sp_word, &err);
+	if (!sp->sp_all && vm == NULL) {
+		status = complain("%s: %s", c->c_name, err.e_text);
+	} else if (!sp->sp_all && !sp->sp_force) {
+		status = complain("%s: %s is in the foreground of a \"vmctl "
+		    "run\"; shut it down there, or end it with \"vmctl stop "
+		    "-f %s\"", c->c_name, vm->vir_name, sp->sp_word);
+	} else if (!sp->sp_all) {
+		status = stop_one(c, fd, vm, sp->sp_wait);
+	}
+	for (i = 0; sp->sp_all && i < vms.v_count; i++) {
+		vm = &vms.v_vm[i];
+		cJSON_ArrayForEach(o, vmds) {
+			if (control_number(o, "pid", 0) ==
+			    (double)vm->vir_creator_pid)
+				break;
+		}
+		if (o != NULL)
+			continue;
+		if (!sp->sp_force)
+			status = complain("%s: %s is in the foreground; only "
+			    "-f ends it", c->c_name, vm->vir_name);
+		else if (stop_one(c, fd, vm, sp->sp_wait) != 0)
+			status = STATUS_ERROR;
+	}
+	vms_free(&vms);
+	vmm_close(fd);
+	return (status);
+}
+
+static int
+stop(const struct command *c, const struct stop *sp)
+{
+	cJSON *vmds = NULL;
+	struct err err;
+	int fd, status = 0;
+
+	if ((fd = daemon_open(&err)) == -1 && errno != ENOENT)
+		return (complain("%s: %s", c->c_name, err.e_text));
+	if (fd == -1)
+		return (stop_foreground(c, sp, NULL));
+	if (!sp->sp_all && daemon_knows(fd, sp->sp_word)) {
+		status = stop_daemon(c, fd, sp);
+	} else if (!sp->sp_all) {
+		status = stop_foreground(c, sp, NULL);
+	} else if ((vmds = daemon_vms(fd, NULL, &err)) == NULL) {
+		status = complain("%s: %s", c->c_name, err.e_text);
+	} else {
+		status = stop_daemon(c, fd, sp);
+		if (stop_foreground(c, sp, vmds) != 0)
+			status = STATUS_ERROR;
+	}
+	cJSON_Delete(vmds);
+	close(fd);
+	return (status);
+}
+
 int
 stop_command(const struct command *c, int argc, char **argv)
 {
@@ -42,23 +170,19 @@ stop_command(const struct command *c, int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 }
 	};
-	const struct vm_info_result *vm;
-	struct vms vms = { NULL, 0 };
-	bool all = false, force = false, wait = false;
-	struct err err;
-	int fd, opt, status = 0;
-	size_t i;
+	struct stop sp = { .sp_word = NULL };
+	int opt;
 
 	while ((opt = getopt_long(argc, argv, ":afhw", options, NULL)) != -1) {
 		switch (opt) {
 		case 'a':
-			all = true;
+			sp.sp_all = true;
 			break;
 		case 'f':
-			force = true;
+			sp.sp_force = true;
 			break;
 		case 'w':
-			wait = true;
+			sp.sp_wait = true;
 			break;
 		case 'h':
 			return (help(c));
@@ -66,26 +190,10 @@ stop_command(const struct command *c, int argc, char **argv)
 			return (bad_option(c, argv, opt));
 		}
 	}
-	if (argc - optind != (all ? 0 : 1))
+	if (argc - optind != (sp.sp_all ? 0 : 1))
 		return (complain("%s: name one VM by its id or name, "
 		    "or all with -a", c->c_name));
-	fd = vms_open(&err);
-	if (fd == -1 || vms_get(fd, &vms, &err) == -1)
-		return (complain("%s: %s", c->c_name, err.e_text));
-	vm = NULL;
-	if (!all && (vm = vms_find(&vms, argv[optind], &err)) == NULL)
-		status = complain("%s: %s", c->c_name, err.e_text);
-	else if (!force)
-		status = complain("%s: a guest cannot be asked to shut down "
-		    "yet; do so from inside, or end it with \"vmctl stop -f "
-		    "%s\"", c->c_name, all ? "-a" : argv[optind]);
-	else if (!all)
-		status = stop_one(c, fd, vm, wait);
-	else
-		for (i = 0; i < vms.v_count; i++)
-			if (stop_one(c, fd, &vms.v_vm[i], wait) != 0)
-				status = STATUS_ERROR;
-	vms_free(&vms);
-	vmm_close(fd);
-	return (status);
+	if (!sp.sp_all)
+		sp.sp_word = argv[optind];
+	return (stop(c, &sp));
 }

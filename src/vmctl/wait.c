@@ -1,11 +1,31 @@
 /*
- * vmctl wait: blocks until a VM has ended.
+ * vmctl wait: blocks until a VM has ended, vmd's or one in the foreground.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "vmctl/vmctl.h"
+#include "base/log.h"
+#include "vmctl/daemon.h"
+
+/* Waits for one of vmd's; fd is its connection, closed here. */
+static int
+wait_daemon(const struct command *c, int fd, const char *word)
+{
+	struct control_message cm;
+	struct err err;
+	int ret;
+
+	ret = daemon_call(fd, daemon_request("wait", word), &cm, &err);
+	close(fd);
+	if (ret == -1)
+		return (complain("%s: %s", c->c_name, err.e_text));
+	log_say("vm %s ended: %s", word, control_string(cm.cm_json, "end",
+	    "nobody knows how"));
+	control_message_free(&cm);
+	return (0);
+}
 
 int
 wait_command(const struct command *c, int argc, char **argv)
@@ -28,6 +48,13 @@ wait_command(const struct command *c, int argc, char **argv)
 	if (argc - optind != 1)
 		return (complain("%s: name one VM by its id or name",
 		    c->c_name));
+	if ((fd = daemon_open(&err)) != -1) {
+		if (daemon_knows(fd, argv[optind]))
+			return (wait_daemon(c, fd, argv[optind]));
+		close(fd);
+	} else if (errno != ENOENT) {
+		return (complain("%s: %s", c->c_name, err.e_text));
+	}
 	fd = vms_open(&err);
 	if (fd == -1 || vms_get(fd, &vms, &err) == -1)
 		return (complain("%s: %s", c->c_name, err.e_text));
