@@ -18,12 +18,14 @@
 #include "storage/qcow2.h"
 
 #define CLUSTERS_MAX	(1ULL << 27)	/* 8 TiB with 64 KiB clusters */
+#define ENTRIES_MAX	(1ULL << 31)	/* of all L2 tables together */
 
 struct repair {
 	struct qcow2	*r_qcow2;
 	uint32_t	*r_count;	/* references to each cluster */
 	uint64_t	 r_n;
 	uint8_t		*r_l2;		/* a table */
+	uint64_t	 r_entries;	/* looked at */
 };
 
 /* One reference more to each cluster of a range; false: that is nowhere. */
@@ -72,8 +74,10 @@ repair_l1_entry(struct repair *r, uint64_t entry)
 
 	if (offset == 0)
 		return (true);
+	/* Snapshots share tables: a small file may have very many. */
+	r->r_entries += 1ULL << q->q_l2_bits;
 	if ((offset & (q->q_cluster - 1)) != 0 ||
-	    !repair_count(r, offset, 1) ||
+	    r->r_entries > ENTRIES_MAX || !repair_count(r, offset, 1) ||
 	    qcow2_pread(q, r->r_l2, q->q_cluster, offset) != 0)
 		return (false);
 	for (i = 0; i < 1ULL << q->q_l2_bits; i++)
