@@ -531,6 +531,41 @@ disks_free(struct machine *m)
 	}
 }
 
+static int
+cdrom_new(struct machine *m, struct err *err)
+{
+	char path[4096 + 8];
+	struct irq irq;
+
+	m->m_cdrom_slot = m->m_nslots;
+	if (m->m_config.mc_cdrom == NULL)
+		return (0);
+	/* whatever the disc says of itself: it may come from anywhere */
+	snprintf(path, sizeof(path), "raw:%s", m->m_config.mc_cdrom);
+	if (disk_open(&m->m_cdrom_disk, path, DISK_RDONLY, err) == -1)
+		return (-1);
+	irq = board_slot_irq(m);
+	if (virtio_scsi_new(&m->m_cdrom, m->m_cdrom_disk, &m->m_memory,
+	    m->m_pci, &irq) == -1)
+		return (err_sys(err, "cannot make the CD-ROM drive"));
+	return (0);
+}
+
+static void
+cdrom_reset(struct machine *m)
+{
+	if (m->m_cdrom != NULL)
+		virtio_scsi_reset(m->m_cdrom);
+}
+
+static void
+cdrom_free(struct machine *m)
+{
+	virtio_scsi_free(m->m_cdrom);
+	if (m->m_cdrom_disk != NULL)
+		disk_close(m->m_cdrom_disk);
+}
+
 /* --- firmware ------------------------------------------------------------ */
 
 struct acpi_config
@@ -542,22 +577,46 @@ board_acpi(const struct machine *m)
 
 /* Lines for the devices of a kind, as Open Firmware paths. */
 static void
-boot_order(char *text, size_t size, const char *kind, unsigned slot, size_t n)
+boot_order_kind(const struct machine *m, enum machine_boot kind, char *text,
+    size_t size)
 {
-	size_t len;
+	const struct { unsigned slot; size_t n; const char *path; } of[] = {
+		[MACHINE_BOOT_DISK] = { m->m_disk_slot,
+		    m->m_config.mc_ndisks, "scsi@%x/disk@0,0" },
+		[MACHINE_BOOT_CDROM] = { m->m_cdrom_slot,
+		    m->m_cdrom != NULL, "scsi@%x/channel@0/disk@0,0" },
+		[MACHINE_BOOT_NET] = { m->m_nic_slot,
+		    m->m_config.mc_nnics, "ethernet@%x/ethernet-phy@0" }
+	};
+	size_t len, i;
 
-	while (n-- > 0) {
+	for (i = 1; i <= of[kind].n; i++) {
 		len = strlen(text);
-		snprintf(text + len, size - len, "%s/pci@i0cf8/%s@%x/*@0,0",
-		    len > 0 ? "\n" : "", kind, ++slot);
+		snprintf(text + len, size - len, "%s/pci@i0cf8/",
+		    len > 0 ? "\n" : "");
+		len = strlen(text);
+		snprintf(text + len, size - len, of[kind].path,
+		    of[kind].slot + (unsigned)i);
 	}
+}
+
+/* What was asked for, then the rest in their usual order. */
+static void
+boot_order(const struct machine *m, char *text, size_t size)
+{
+	const enum machine_boot first = m->m_config.mc_boot_device;
+	enum machine_boot kind;
+
+	boot_order_kind(m, first, text, size);
+	for (kind = MACHINE_BOOT_DISK; kind <= MACHINE_BOOT_NET; kind++)
+		if (kind != first)
+			boot_order_kind(m, kind, text, size);
 }
 
 /* The firmware's ROM and files, when all devices have their slots. */
 static int
 firmware_new(struct machine *m, struct err *err)
 {
-	const struct machine_config *mc = &m->m_config;
 	struct acpi_config ac = board_acpi(m);
 	char order[512] = "";
 	struct firmware_config fc = { .fc_map = m->m_memmap,
@@ -567,14 +626,7 @@ firmware_new(struct machine *m, struct err *err)
 
 	if (m->m_firmware == NULL)
 		return (0);
-	if (mc->mc_boot_device == MACHINE_BOOT_NET)
-		boot_order(order, sizeof(order), "ethernet", m->m_nic_slot,
-		    mc->mc_nnics);
-	boot_order(order, sizeof(order), "scsi", m->m_disk_slot,
-	    mc->mc_ndisks);
-	if (mc->mc_boot_device != MACHINE_BOOT_NET)
-		boot_order(order, sizeof(order), "ethernet", m->m_nic_slot,
-		    mc->mc_nnics);
+	boot_order(m, order, sizeof(order));
 	pci_wire_lines(m->m_pci);
 	if ((error = firmware_configure(m->m_fw, &fc)) != 0 ||
 	    (error = firmware_map(m->m_firmware, m->m_ports,
@@ -621,6 +673,7 @@ static const struct {
 	{ rng_new,	rng_reset,	rng_free },	/* slot 1 */
 	{ nics_new,	nics_reset,	nics_free },	/* then the NICs */
 	{ disks_new,	disks_reset,	disks_free },	/* then the disks */
+	{ cdrom_new,	cdrom_reset,	cdrom_free },	/* then the CD-ROM */
 	{ firmware_new,	firmware_reset,	firmware_end },
 };
 #define BOARD_ROWS	(sizeof(board) / sizeof(board[0]))

@@ -29,6 +29,7 @@
 #include "machine/virtio_blk.h"
 #include "machine/virtio_net.h"
 #include "machine/virtio_rng.h"
+#include "machine/virtio_scsi.h"
 #include "network/network.h"
 #include "storage/disk.h"
 
@@ -103,12 +104,15 @@ struct machine {
 	struct pci	*m_pci;
 	unsigned	 m_nslots;	/* PCI slots given out, */
 	unsigned	 m_nic_slot;	/* before the first NIC's, */
-	unsigned	 m_disk_slot;	/* before the first disk's */
+	unsigned	 m_disk_slot;	/* before the first disk's, */
+	unsigned	 m_cdrom_slot;	/* before the CD-ROM's */
 	struct virtio_rng *m_rng;
 	struct virtio_net *m_net[MACHINE_NICS_MAX];
 	struct network	*m_network[MACHINE_NICS_MAX];
 	struct disk	*m_disk[MACHINE_DISKS_MAX];
 	struct virtio_blk *m_blk[MACHINE_DISKS_MAX];
+	struct disk	*m_cdrom_disk;
+	struct virtio_scsi *m_cdrom;	/* NULL: there is none */
 
 	/* running */
 	atomic_uint	 m_request;	/* [a] REQUEST_* */

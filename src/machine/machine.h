@@ -38,6 +38,7 @@ struct machine_config {		/* strings borrowed until machine_free() */
 	uint64_t	 mc_memory;	/* bytes, a whole number of MiB */
 	const char	*mc_disk[MACHINE_DISKS_MAX];
 	size_t		 mc_ndisks;
+	const char	*mc_cdrom;	/* an image, or NULL: no drive */
 	enum machine_boot mc_boot_device;
 	struct machine_nic mc_nic[MACHINE_NICS_MAX];
 	size_t		 mc_nnics;

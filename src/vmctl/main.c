@@ -33,6 +33,7 @@ static const struct command commands[] = {
 	    "--append words      the kernel's command line\n"
 	    "-m size             memory, as 512M (the default) or 2G\n"
 	    "-d disk             attach a disk image, raw or qcow2; up to 4\n"
+	    "-r file             attach a CD-ROM drive with this image\n"
 	    "--net none          no network interface\n"
 	    "--net user[,hostfwd=tcp:host:port-guestport]...\n"
 	    "                    an interface behind user-mode NAT (the "

@@ -123,6 +123,9 @@ set_option(struct run_options *ro, int opt, const char *word, struct err *err)
 		if (parse_size(word, &mc->mc_memory, err) == -1)
 			return (-1);
 		return (memory_check(mc->mc_memory, err));
+	case 'r':
+		mc->mc_cdrom = word;
+		return (0);
 	case 'q':
 		ro->ro_quiet = true;
 		return (0);
@@ -220,7 +223,7 @@ read_options(const struct command *c, int argc, char **argv,
 	mc->mc_console_in = STDIN_FILENO;
 	mc->mc_console_out = STDOUT_FILENO;
 
-	while ((opt = getopt_long(argc, argv, ":B:b:d:hm:q", run_longopts,
+	while ((opt = getopt_long(argc, argv, ":B:b:d:hm:qr:", run_longopts,
 	    NULL)) != -1) {
 		if (opt == 'h') {
 			*status = help(c);
@@ -243,9 +246,10 @@ read_options(const struct command *c, int argc, char **argv,
 		    "--help\"", c->c_name, argv[optind + 1], c->c_name);
 		return (-1);
 	}
-	if (mc->mc_kernel == NULL && mc->mc_ndisks == 0) {
-		complain("%s: nothing to boot; give a disk with -d or a kernel "
-		    "with -b", c->c_name);
+	if (mc->mc_kernel == NULL && mc->mc_ndisks == 0 &&
+	    mc->mc_cdrom == NULL && mc->mc_boot_device != MACHINE_BOOT_NET) {
+		complain("%s: nothing to boot; give a disk with -d, a CD-ROM "
+		    "with -r or a kernel with -b", c->c_name);
 		return (-1);
 	}
 	if (memory_check(mc->mc_memory, &err) == -1) {
