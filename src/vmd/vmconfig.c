@@ -131,6 +131,13 @@ nic(struct vmconfig *vc, const struct config_nic *cn, struct machine_nic *mn,
 	return (0);
 }
 
+static const enum machine_boot boot_devices[] = {
+	[CONFIG_BOOT_UNSAID] = MACHINE_BOOT_DISK,
+	[CONFIG_BOOT_DISK] = MACHINE_BOOT_DISK,
+	[CONFIG_BOOT_CDROM] = MACHINE_BOOT_CDROM,
+	[CONFIG_BOOT_NET] = MACHINE_BOOT_NET
+};
+
 int
 vmconfig_make(struct vmconfig *vc, const struct config_vm *cv,
     const struct vmplace *vl, struct err *err)
@@ -152,6 +159,8 @@ vmconfig_make(struct vmconfig *vc, const struct config_vm *cv,
 	    boot_file(vc, cv->cv_initrd, vl->vl_uid, vl->vl_copy, err)) ==
 	    NULL)
 		goto fail;
+	mc->mc_cdrom = cv->cv_cdrom;
+	mc->mc_boot_device = boot_devices[cv->cv_boot_device];
 	if (disks(vc, cv, err) == -1)
 		goto fail;
 	for (i = 0; i < cv->cv_nnics; i++)
