@@ -238,7 +238,7 @@ define(struct client *c, struct config_vm *cv, const char *template,
 		}
 		if (config_vm_inherit(cv, parent->v_config, c->c_uid,
 		    c->c_groups, c->c_ngroups, err) == -1)
-			return (EPERM);
+			return (errno != 0 ? errno : EPERM);
 	} else if (!is_admin(c)) {
 		err_set(err, "only root defines VMs; users start instances "
 		    "of a template (-t)");

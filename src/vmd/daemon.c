@@ -401,7 +401,7 @@ daemon_start(struct daemon *d, struct err *err)
 	char path[RUNTIME_PATH_MAX];
 
 	if (load_read(d, &d->d_config, d->d_file, err) == -1 ||
-	    runtime_path(geteuid(), d->d_dir, sizeof(d->d_dir), err) == -1 ||
+	    control_folder(geteuid(), d->d_dir, sizeof(d->d_dir), err) == -1 ||
 	    runtime_make(d->d_dir, err) == -1 ||
 	    runtime_name(path, sizeof(path), err, d->d_dir, "vmd.sock") == -1)
 		return (-1);

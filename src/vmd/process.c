@@ -222,13 +222,18 @@ event_state(struct vm *v, const cJSON *json)
 static void
 event_log(struct vm *v, const cJSON *json)
 {
+	const size_t len = strlen(v->v_name);
+	const char *text;
 	char line[1024];
 
 	copy_text(line, sizeof(line), json, "line");
+	/* the machine names itself in its lines */
+	text = strncmp(line, v->v_name, len) == 0 &&
+	    strncmp(line + len, ": ", 2) == 0 ? line + len + 2 : line;
 	if (control_bool(json, "warning", true))
-		log_warn("%s: %s", v->v_name, line);
+		log_warn("%s: %s", v->v_name, text);
 	else
-		log_info("%s: %s", v->v_name, line);
+		log_info("%s: %s", v->v_name, text);
 }
 
 static void
@@ -308,10 +313,14 @@ process_gone(void *arg, struct control_peer *peer)
 	config_vm_free(v->v_running);
 	v->v_running = NULL;
 	v->v_tty[0] = v->v_engine[0] = '\0';
-	request_vm(v, REQUEST_ENDED);
-	/* somebody may have it started again in answer to that */
-	if (v->v_state == VM_STOPPED && (!v->v_kept || v->v_config == NULL))
-		vms_remove(&d->d_vms, v);
+	/* who hears of it finds it gone, and may start it or another anew */
+	if (v->v_kept && v->v_config != NULL)
+		request_vm(v, REQUEST_ENDED);
+	else {
+		vms_take(&d->d_vms, v);
+		request_vm(v, REQUEST_ENDED);
+		vms_end(v);
+	}
 	daemon_next(d);
 }
 

@@ -10,35 +10,9 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-int
-runtime_path(unsigned uid, char *path, size_t size, struct err *err)
-{
-	const char *dir = getenv("VMD_DIR"), *xdg = getenv("XDG_RUNTIME_DIR");
-	int n;
-
-	if (dir != NULL && dir[0] == '/')
-		n = snprintf(path, size, "%s", dir);
-	else if (dir != NULL && dir[0] != '\0')
-		return (err_set(err, "VMD_DIR is %s; it must be a path from /",
-		    dir));
-	else if (uid == 0)
-		n = snprintf(path, size, "/run/vmd");
-	else if (xdg != NULL && xdg[0] == '/')
-		n = snprintf(path, size, "%s/vmd", xdg);
-	else
-		n = snprintf(path, size, "/tmp/vmd-%u", uid);
-	if (n < 0 || (size_t)n >= size) {
-		errno = ENAMETOOLONG;
-		return (err_set(err, "the path of the runtime folder is too "
-		    "long; choose another by VMD_DIR"));
-	}
-	return (0);
-}
 
 /* A folder, made if it is not there; checked in any case. */
 static int

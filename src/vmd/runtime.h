@@ -5,8 +5,7 @@
  *	DIR/vm/ID.sock		the process of VM number ID, for vmd
  *	DIR/switch/NAME.sock	the process of a switch
  *
- * DIR is VMD_DIR of the environment, else /run/vmd for root, else
- * $XDG_RUNTIME_DIR/vmd, else /tmp/vmd-UID.
+ * DIR is what control_folder() says.
  */
 #ifndef VMD_RUNTIME_H
 #define VMD_RUNTIME_H
@@ -17,11 +16,6 @@
 
 #define RUNTIME_PATH_MAX 108		/* what a socket's path may have */
 
-/*
- * Where the folder of this user is, whether it exists or not. Of several
- * users, everybody finds root's by runtime_path(0, ...).
- */
-int	runtime_path(unsigned uid, char *path, size_t size, struct err *);
 /*
  * Makes the folder with what is in it, for this user; -1 with a line in err.
  * One that others could have made or may write to is refused.

@@ -235,7 +235,6 @@ on_reset(void *arg)
 		vp->vp_too_quick = true;
 		return (false);
 	}
-	log_info("restarts");
 	return (true);
 }
 

@@ -105,13 +105,25 @@ vms_add(struct vms *vs, const char *name, uid_t uid, unsigned id,
 void
 vms_remove(struct vms *vs, struct vm *v)
 {
+	vms_take(vs, v);
+	vms_end(v);
+}
+
+void
+vms_take(struct vms *vs, struct vm *v)
+{
 	struct vm **p;
 
-	assert(v->v_peer == NULL && v->v_calls == NULL &&
-	    v->v_waiters == NULL);
 	for (p = &vs->vs_first; *p != v; p = &(*p)->v_next)
 		assert(*p != NULL);
 	*p = v->v_next;
+}
+
+void
+vms_end(struct vm *v)
+{
+	assert(v->v_peer == NULL && v->v_calls == NULL &&
+	    v->v_waiters == NULL);
 	config_vm_free(v->v_config);
 	config_vm_free(v->v_running);
 	free(v);

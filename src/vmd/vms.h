@@ -78,8 +78,10 @@ void	vms_free(struct vms *);		/* no VM runs */
  */
 struct vm *vms_add(struct vms *, const char *name, uid_t, unsigned id,
 	    struct config_vm *);
-/* It must not run. */
+/* It must not run. In two steps, where there are still those to tell of it. */
 void	vms_remove(struct vms *, struct vm *);
+void	vms_take(struct vms *, struct vm *);
+void	vms_end(struct vm *);
 struct vm *vms_by_name(const struct vms *, const char *);
 struct vm *vms_by_id(const struct vms *, unsigned);
 /* By number or name, as a user writes it. */

@@ -13,6 +13,9 @@
  *	spin		loops for ever
  *	triple		makes a triple fault
  *	reset=HOW	resets by i8042, 92 or cf9
+ *	idle		waits for ever, and listens to nothing
+ *	button=HOW	waits for the power button: then powers off, resets, or
+ *			is deaf: hears of it and does not look; ignores it
  *	chaos=N		random accesses to ports, PCI and device memory; N is
  *			the seed; then 5 to port 0x501
  */
@@ -167,6 +170,106 @@ first_boot(void)
 	outb(0x70, CMOS_MARK);
 	outb(0x71, 0xA5);
 	return (1);
+}
+
+static inline uint16_t
+inw(uint16_t port)
+{
+	uint16_t value;
+
+	__asm__ volatile("inw %1, %0" : "=a"(value) : "Nd"(port));
+	return (value);
+}
+
+static inline void
+outw(uint16_t port, uint16_t value)
+{
+	__asm__ volatile("outw %0, %1" : : "a"(value), "Nd"(port));
+}
+
+/* What comes first closes the interrupt controllers, and is over. */
+void	interrupt(void);
+__asm__(
+	"interrupt:\n"
+	"	push	%eax\n"
+	"	mov	$0xff, %al\n"
+	"	out	%al, $0x21\n"
+	"	out	%al, $0xa1\n"
+	"	mov	$0x20, %al\n"
+	"	out	%al, $0xa0\n"
+	"	out	%al, $0x20\n"
+	"	pop	%eax\n"
+	"	iret\n"
+);
+
+/* Interrupts as they come from a PC's firmware, but for the SCI masked. */
+static void
+interrupts_on(uint8_t mask1, uint8_t mask2)
+{
+	static uint64_t idt[256];
+	static struct {
+		uint16_t	limit;
+		uint32_t	base;
+	} __attribute__((packed)) idtr;
+	const uint32_t at = (uint32_t)(uintptr_t)interrupt;
+	uint16_t cs;
+	unsigned i;
+
+	__asm__ volatile("mov %%cs, %0" : "=r"(cs));
+	for (i = 0; i < 256; i++)
+		idt[i] = (uint64_t)(at >> 16) << 48 | 0x8e00ull << 32 |
+		    (uint32_t)cs << 16 | (at & 0xffff);
+	idtr.limit = sizeof(idt) - 1;
+	idtr.base = (uint32_t)(uintptr_t)idt;
+	__asm__ volatile("lidt %0" : : "m"(idtr));
+	outb(0x20, 0x11);
+	outb(0x21, 0x20);
+	outb(0x21, 0x04);
+	outb(0x21, 0x01);
+	outb(0xa0, 0x11);
+	outb(0xa1, 0x28);
+	outb(0xa1, 0x02);
+	outb(0xa1, 0x01);
+	outb(0x21, mask1);
+	outb(0xa1, mask2);
+}
+
+static void
+idle(void)
+{
+	interrupts_on(0xff, 0xff);
+	for (;;)
+		__asm__ volatile("sti; hlt");
+}
+
+#define PM1_STATUS	0x600
+#define PM1_ENABLE	0x602
+#define PM1_CONTROL	0x604
+#define PM1_BUTTON	0x0100
+
+static void	reset(const char *);
+
+static void
+button(const char *how)
+{
+	outw(PM1_STATUS, PM1_BUTTON);
+	outw(PM1_ENABLE, PM1_BUTTON);
+	if (*how == 'd')
+		idle();
+	interrupts_on(0xfb, 0xfd);	/* IRQ 2 and 9 */
+	put_text("button\n");
+	while ((inw(PM1_STATUS) & PM1_BUTTON) == 0)
+		__asm__ volatile("sti; hlt; cli");
+	outw(PM1_STATUS, PM1_BUTTON);
+	put_text("pressed\n");
+	flush();
+	if (*how == 'i')
+		idle();
+	if (*how == 'r')
+		reset("9");
+	outw(PM1_CONTROL, 5 << 10 | 1 << 13);
+	for (;;)
+		continue;
 }
 
 static void
@@ -348,6 +451,10 @@ run_word(const char *word, const struct multiboot_info *mi)
 	} else if ((rest = match(word, "reset=")) != NULL) {
 		flush();
 		reset(rest);
+	} else if (match(word, "idle") != NULL) {
+		idle();
+	} else if ((rest = match(word, "button=")) != NULL) {
+		button(rest);
 	} else if ((rest = match(word, "chaos=")) != NULL) {
 		uint32_t seed = 0;
 
