@@ -164,6 +164,16 @@ struct vmm_kick_params {
 	uint32_t	vk_vcpu_id;
 };
 
+/*
+ * VMM_IOC_PAUSED: the client has not run the VCPU for a while, on purpose. The
+ * guest's clocks went on; its kernel is told by its paravirtual clock, so that
+ * it takes the gap for no fault of its own. Before the next RUN.
+ */
+struct vmm_paused_params {
+	uint32_t	vpd_vm_id;
+	uint32_t	vpd_vcpu_id;
+};
+
 /* VMM_IOC_WAIT: blocks until the VM (of any process that INFO shows) has
  * ended. EINTR when a signal comes first, ENOENT when there is none. */
 struct vmm_wait_params {
@@ -194,6 +204,7 @@ struct vmm_stats_params {
 #define VMM_IOC_IRQSTATE _IOWR('V', 135, struct vmm_irqstate_params)
 #define VMM_IOC_SHARE	_IOW('V', 136, struct vmm_share_params)
 #define VMM_IOC_ENGINEINFO _IOWR('V', 137, struct vmm_engineinfo_params)
+#define VMM_IOC_PAUSED	_IOW('V', 138, struct vmm_paused_params)
 
 #ifdef __cplusplus
 }

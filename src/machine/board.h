@@ -56,6 +56,10 @@ struct wire {
 #define REQUEST_EXIT	0x04		/* the exit port; m_exit_value */
 #define REQUEST_STOP	0x08
 #define REQUEST_STATS	0x10
+#define REQUEST_PAUSE	0x20		/* until it is taken back */
+
+/* Does the VCPU's thread stand still? */
+enum parked { PARKED_NO, PARKED_YES, PARKED_ENDED };
 
 #define BOARD_EXITS	7	/* that are known: run.c */
 
@@ -115,7 +119,8 @@ struct machine {
 	struct virtio_scsi *m_cdrom;	/* NULL: there is none */
 
 	/* running */
-	atomic_uint	 m_request;	/* [a] REQUEST_* */
+	atomic_uint	 m_request;	/* [a] REQUEST_*; a futex when parked */
+	atomic_uint	 m_parked;	/* [a] enum parked; a futex */
 	atomic_uint	 m_exit_value;	/* [a] */
 	struct vmm_exit	 m_exit;	/* [v] */
 	struct vm_run_params m_run;	/* [v] */
@@ -141,5 +146,10 @@ struct acpi_config board_acpi(const struct machine *);
 void	*run_vcpu_thread(void *);
 /* Notes a request and gets the VCPU to look at it. Any thread. */
 void	run_request(struct machine *, unsigned);
+/* Waits until the VCPU's thread has parked for REQUEST_PAUSE; false if it has
+ * ended instead. */
+bool	run_wait_parked(struct machine *);
+/* Takes REQUEST_PAUSE back. */
+void	run_unpark(struct machine *);
 
 #endif

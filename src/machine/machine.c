@@ -234,6 +234,21 @@ machine_stats(struct machine *m)
 	run_request(m, REQUEST_STATS);
 }
 
+int
+machine_pause(struct machine *m)
+{
+	if (!m->m_ran)
+		return (-1);
+	run_request(m, REQUEST_PAUSE);
+	return (run_wait_parked(m) ? 0 : -1);
+}
+
+void
+machine_unpause(struct machine *m)
+{
+	run_unpark(m);
+}
+
 void
 machine_stop(struct machine *m)
 {

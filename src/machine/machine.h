@@ -88,6 +88,14 @@ void	machine_ask_stop(struct machine *);
  * The latter stays until a reset. Any thread. */
 enum machine_asked { MACHINE_DEAF, MACHINE_ASKED, MACHINE_ANSWERED };
 enum machine_asked machine_asked(struct machine *);
+/*
+ * Holds the VCPU, from when this returns on, and lets it go on. Its clocks and
+ * devices go on meanwhile: disk requests complete, input waits, timers are due.
+ * -1: the machine has ended, or not begun. Any thread but one of the machine's
+ * own, the loop's included.
+ */
+int	machine_pause(struct machine *);
+void	machine_unpause(struct machine *);
 /* Has the engine's counts logged soon. As machine_stop(). */
 void	machine_stats(struct machine *);
 /* For sources of the caller's own: signals, a time limit. */

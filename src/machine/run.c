@@ -11,8 +11,12 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/hostfault.h"
 #include "base/log.h"
@@ -30,12 +34,19 @@ end(struct machine *m, enum machine_end how)
 	return (NEXT_END);
 }
 
+static void
+futex(atomic_uint *word, int op, unsigned value)
+{
+	(void)syscall(SYS_futex, word, op, value, NULL, NULL, 0);
+}
+
 void
 run_request(struct machine *m, unsigned request)
 {
 	struct vmm_kick_params vk = { .vk_vm_id = m->m_id };
 
 	atomic_fetch_or(&m->m_request, request);
+	futex(&m->m_request, FUTEX_WAKE_PRIVATE, INT_MAX);
 	if (m->m_id != 0)
 		(void)vmm_ioctl(m->m_vmm, VMM_IOC_KICK, &vk);
 }
@@ -126,6 +137,47 @@ report(struct machine *m)
 	}
 }
 
+static void
+parked(struct machine *m, enum parked how)
+{
+	atomic_store(&m->m_parked, how);
+	futex(&m->m_parked, FUTEX_WAKE_PRIVATE, INT_MAX);
+}
+
+/*
+ * Stands still until another request comes, or the one to do so is taken back.
+ * The guest's clocks go on: it comes back to the right time, and is told that
+ * it was away.
+ */
+static void
+park(struct machine *m, unsigned request)
+{
+	struct vmm_paused_params vpd = { .vpd_vm_id = m->m_id };
+
+	parked(m, PARKED_YES);
+	while (atomic_load(&m->m_request) == request)
+		futex(&m->m_request, FUTEX_WAIT_PRIVATE, request);
+	parked(m, PARKED_NO);
+	(void)vmm_ioctl(m->m_vmm, VMM_IOC_PAUSED, &vpd);
+}
+
+bool
+run_wait_parked(struct machine *m)
+{
+	unsigned p;
+
+	while ((p = atomic_load(&m->m_parked)) == PARKED_NO)
+		futex(&m->m_parked, FUTEX_WAIT_PRIVATE, p);
+	return (p == PARKED_YES);
+}
+
+void
+run_unpark(struct machine *m)
+{
+	atomic_fetch_and(&m->m_request, ~(unsigned)REQUEST_PAUSE);
+	futex(&m->m_request, FUTEX_WAKE_PRIVATE, INT_MAX);
+}
+
 /* Carries out what was asked for; the strongest wish first. */
 static enum next
 requests(struct machine *m)
@@ -141,6 +193,10 @@ requests(struct machine *m)
 	if (request & REQUEST_STATS) {
 		atomic_fetch_and(&m->m_request, ~REQUEST_STATS);
 		report(m);
+	}
+	if (request & REQUEST_PAUSE) {
+		park(m, request & ~(unsigned)REQUEST_STATS);
+		return (NEXT_RUN);
 	}
 	if (request & REQUEST_RESET)
 		return (reset(m, MACHINE_RESET));
@@ -281,6 +337,7 @@ run_vcpu_thread(void *arg)
 		else
 			next = run_once(m);
 	}
+	parked(m, PARKED_ENDED);
 	if (m->m_config.mc_stats)
 		report(m);
 	if (stack)

@@ -280,6 +280,16 @@ do_status(struct vmprocess *vp, const cJSON *request, int *fd)
 	return (describe(vp));
 }
 
+/* A paused one goes on. */
+static void
+go_on(struct vmprocess *vp)
+{
+	if (vp->vp_state != VM_PAUSED)
+		return;
+	machine_unpause(vp->vp_machine);
+	set_state(vp, VM_RUNNING);
+}
+
 static cJSON *
 do_stop(struct vmprocess *vp, const cJSON *request, int *fd)
 {
@@ -288,8 +298,10 @@ do_stop(struct vmprocess *vp, const cJSON *request, int *fd)
 	(void)fd;
 	if (control_bool(request, "force", false))
 		end_now(vp, "terminated", "terminated", NULL);
-	else
+	else {
+		go_on(vp);
 		stop_ask(vp);
+	}
 	json = control_ok();
 	cJSON_AddStringToObject(json, "how", vp->vp_how != NULL ? vp->vp_how :
 	    "asked");
@@ -299,19 +311,26 @@ do_stop(struct vmprocess *vp, const cJSON *request, int *fd)
 static cJSON *
 do_pause(struct vmprocess *vp, const cJSON *request, int *fd)
 {
-	(void)vp;
 	(void)request;
 	(void)fd;
-	return (control_error(ENOTSUP, "this machine cannot pause"));
+	if (vp->vp_state == VM_PAUSED)
+		return (control_error(EALREADY, "it is paused already"));
+	if (vp->vp_state != VM_RUNNING ||
+	    machine_pause(vp->vp_machine) == -1)
+		return (control_error(EBUSY, "it is stopping"));
+	set_state(vp, VM_PAUSED);
+	return (control_ok());
 }
 
 static cJSON *
 do_unpause(struct vmprocess *vp, const cJSON *request, int *fd)
 {
-	(void)vp;
 	(void)request;
 	(void)fd;
-	return (control_error(EINVAL, "it is not paused"));
+	if (vp->vp_state != VM_PAUSED)
+		return (control_error(EINVAL, "it is not paused"));
+	go_on(vp);
+	return (control_ok());
 }
 
 static cJSON *

@@ -60,6 +60,7 @@ static const struct command {
 	{ VMM_IOC_ENABLE,	cmd_enable,		false },
 	{ VMM_IOC_SHARE,	cmd_share,		false },
 	{ VMM_IOC_KICK,		cmd_kick,		false },
+	{ VMM_IOC_PAUSED,	cmd_paused,		false },
 	{ VMM_IOC_WAIT,		cmd_wait,		false },
 	{ VMM_IOC_STATS,	cmd_stats,		false },
 };

@@ -85,6 +85,7 @@ int	cmd_wait(struct call *, void *);
 int	cmd_run(struct call *, void *);		/* run.c */
 int	cmd_intr(struct call *, void *);	/* vcpu.c */
 int	cmd_kick(struct call *, void *);
+int	cmd_paused(struct call *, void *);
 int	cmd_stats(struct call *, void *);
 int	cmd_resetcpu(struct call *, void *);	/* regs.c */
 int	cmd_readregs(struct call *, void *);
@@ -117,6 +118,7 @@ struct vcpu {
 
 	/* what other threads want of a running VCPU */
 	atomic_bool	 v_kick;	/* [a] VMM_IOC_KICK */
+	atomic_bool	 v_paused;	/* [a] VMM_IOC_PAUSED */
 	atomic_bool	 v_check;	/* [a] the tick: look for signals */
 	atomic_bool	 v_looks;	/* [a] this RUN does */
 	atomic_bool	 v_intr;	/* [a] VMM_IOC_INTR */

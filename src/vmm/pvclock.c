@@ -35,6 +35,7 @@ struct pvclock_page {
 };
 _Static_assert(sizeof(struct pvclock_page) == 32, "pvclock ABI");
 #define PVCLOCK_TSC_STABLE	0x01	/* all VCPUs agree */
+#define PVCLOCK_GUEST_STOPPED	0x02	/* it was paused; the guest clears it */
 
 struct pvclock_wall {
 	uint32_t	pw_version;
@@ -130,6 +131,9 @@ pvclock_update(struct pvclock *pc, const struct pvclock_memory *m,
 	page.pp_mult = s.mult;
 	page.pp_shift = s.shift;
 	page.pp_flags = PVCLOCK_TSC_STABLE;
+	if (pc->pc_paused)
+		page.pp_flags |= PVCLOCK_GUEST_STOPPED;
+	pc->pc_paused = false;
 	return (write_versioned(m, pc->pc_msr & ~1ull, &pc->pc_version, &page,
 	    sizeof(page)));
 }

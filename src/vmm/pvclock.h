@@ -19,6 +19,7 @@ struct pvclock {		/* per VCPU, [c] */
 	uint32_t	pc_version;	/* even */
 	uint64_t	pc_tsc_khz;
 	uint64_t	pc_boot_tsc;	/* host TSC at time 0 of the clock */
+	bool		pc_paused;	/* to be told with the next update */
 };
 
 /* Guest memory access that fails instead of faulting. */

@@ -322,17 +322,20 @@ run_interrupts(struct run *r)
 	    !(ready && atomic_load(&v->v_told)))));
 }
 
-/* The guest may have moved its TSC: the clock page follows. */
+/* The guest may have moved its TSC, or been paused: the clock page follows. */
 static void
-run_tsc_moved(struct run *r)
+run_clock_page(struct run *r)
 {
 	struct vcpu *v = r->r_vcpu;
 	struct pvclock_memory memory;
 	int64_t offset = r->r_vm->vm_ops->eo_tsc_offset(v->v_engine);
+	bool paused = atomic_load_explicit(&v->v_paused,
+	    memory_order_relaxed) && atomic_exchange(&v->v_paused, false);
 
-	if (offset == v->v_tsc_offset)
+	if (offset == v->v_tsc_offset && !paused)
 		return;
 	v->v_tsc_offset = offset;
+	v->v_pvclock.pc_paused |= paused;
 	host_pvclock_memory(v, &memory);
 	(void)pvclock_update(&v->v_pvclock, &memory, offset);
 }
@@ -368,7 +371,7 @@ run_pass(struct run *r)
 	atomic_store(&v->v_entered, false);
 	if (error != 0)
 		return (EIO);
-	run_tsc_moved(r);
+	run_clock_page(r);
 	error = exits[er->er_exit](r);
 	/* With INTR noted, the next exit of any kind is the client's. */
 	if (error == AGAIN && !v->v_halted && !v->v_answered &&

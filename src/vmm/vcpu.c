@@ -308,6 +308,21 @@ cmd_kick(struct call *ca, void *arg)
 }
 
 int
+cmd_paused(struct call *ca, void *arg)
+{
+	const struct vmm_paused_params *vpd = arg;
+	struct vcpu *v;
+	int error;
+
+	(void)ca;
+	if ((error = vcpu_get(vpd->vpd_vm_id, vpd->vpd_vcpu_id, &v)) != 0)
+		return (error);
+	atomic_store(&v->v_paused, true);
+	vm_put(v->v_vm);
+	return (0);
+}
+
+int
 cmd_stats(struct call *ca, void *arg)
 {
 	struct vmm_stats_params *vst = arg;

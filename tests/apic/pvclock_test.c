@@ -106,6 +106,12 @@ protocol(void **state)
 	nwrites = 0;
 	assert_true(pvclock_update(&pc, &mem, 0));
 	assert_int_equal(get32(0x100), v + 2);
+	/* told once that it was paused */
+	pc.pc_paused = true;
+	assert_true(pvclock_update(&pc, &mem, 0));
+	assert_int_equal(memory[0x100 + P_FLAGS], 3);
+	assert_true(pvclock_update(&pc, &mem, 0));
+	assert_int_equal(memory[0x100 + P_FLAGS], 1);
 	assert_int_equal(pvclock_rdmsr(&pc, MSR_KVM_SYSTEM_TIME, &v), 1);
 	assert_int_equal(v, 0x101);
 	/* off */

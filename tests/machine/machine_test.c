@@ -5,6 +5,7 @@
  */
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -551,6 +552,83 @@ group_teardown(void **state)
 	return (unlink(kernel));
 }
 
+/* --- pause -------------------------------------------------------------------- */
+
+static void *
+run_thread(void *arg)
+{
+	struct err err;
+
+	return ((void *)(uintptr_t)machine_run(arg, NULL, &err));
+}
+
+/* Bytes that come before nothing has come for ms. */
+static unsigned
+drain(int fd, int ms)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	uint8_t bytes[4096];
+	unsigned total = 0;
+	ssize_t n;
+
+	while (poll(&p, 1, ms) == 1 && (n = read(fd, bytes,
+	    sizeof(bytes))) > 0)
+		total += (unsigned)n;
+	return (total);
+}
+
+/* A guest that writes for ever: while it is held it does not. */
+static void
+test_pause(void **state)
+{
+	struct machine_config mc = config();
+	struct pollfd p = { .events = POLLIN };
+	struct machine *m;
+	pthread_t thread;
+	struct err err;
+	void *end;
+	int fd[2], n;
+
+	(void)state;
+	/* mov dx, 3f8h; mov al, 'x'; out dx, al; jmp to the out */
+	GUEST(0x66, 0xba, 0xf8, 0x03, 0xb0, 'x', 0xee, 0xeb, 0xfd);
+	assert_int_equal(pipe(fd), 0);
+	mc.mc_console_out = fd[1];
+	p.fd = fd[0];
+	assert_int_equal(machine_new(&m, &mc, &err), 0);
+	assert_int_equal(machine_pause(m), -1);		/* it does not run */
+	assert_int_equal(pthread_create(&thread, NULL, run_thread, m), 0);
+	assert_int_equal(poll(&p, 1, 60000), 1);
+	for (n = 0; n < 20; n++) {
+		assert_int_equal(machine_pause(m), 0);
+		(void)drain(fd[0], 30);	/* what was on its way */
+		assert_int_equal(poll(&p, 1, n == 0 ? 300 : 10), 0);
+		if (n % 3 == 0) {	/* held still: twice is once */
+			assert_int_equal(machine_pause(m), 0);
+			assert_int_equal(poll(&p, 1, 10), 0);
+		}
+		machine_unpause(m);
+		assert_int_equal(poll(&p, 1, 60000), 1);
+	}
+	for (n = 0; n < 2000; n++) {	/* as fast as can be */
+		assert_int_equal(machine_pause(m), 0);
+		machine_unpause(m);
+	}
+	(void)drain(fd[0], 0);
+	assert_int_equal(poll(&p, 1, 60000), 1);
+	/* a held one can be ended */
+	assert_int_equal(machine_pause(m), 0);
+	machine_stop(m);
+	while (drain(fd[0], 10) > 0)
+		;
+	pthread_join(thread, &end);
+	assert_int_equal((uintptr_t)end, MACHINE_STOPPED);
+	assert_int_equal(machine_pause(m), -1);
+	machine_free(m);
+	close(fd[0]);
+	close(fd[1]);
+}
+
 int
 main(void)
 {
@@ -565,6 +643,7 @@ main(void)
 		cmocka_unit_test(test_signals),
 		cmocka_unit_test(test_share),
 		cmocka_unit_test(test_nothing_left),
+		cmocka_unit_test(test_pause),
 	};
 
 	return (cmocka_run_group_tests(tests, group_setup, group_teardown));
