@@ -47,7 +47,7 @@ objs	= $(patsubst %,$(B)/obj/%.o,$(call srcs,$(1)))
 
 CORE_OBJ  := $(call objs,$(CORE))
 BASE_OBJ  := $(call objs,src/base)
-HOST_OBJ  := $(call objs,$(HOST))
+HOST_OBJ  := $(call objs,$(HOST)) $(B)/obj/gen/conf.c.o
 VMCTL_OBJ := $(call objs,src/vmctl)
 VMD_OBJ	  := $(call objs,src/vmd)
 PRE_OBJ	  := $(call objs,src/preload)
@@ -84,6 +84,16 @@ help:
 # --- objects ---------------------------------------------------------------
 
 $(B)/obj/%.c.o: %.c | deps-ok
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(ALLCFLAGS) -MMD -MP -c -o $@ $<
+
+# Grammars are made into C in $(B)/gen.
+$(B)/gen/conf.c: src/config/conf.y | deps-ok
+	@mkdir -p $(@D)
+	$(call say,BISON,$<)
+	$(Q)bison -Wall -Wno-yacc -Werror -o $@ $<
+$(B)/obj/gen/%.c.o: $(B)/gen/%.c | deps-ok
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$(Q)$(CC) $(ALLCFLAGS) -MMD -MP -c -o $@ $<

@@ -25,6 +25,10 @@
 #define CONFIG_DISKS_MAX	4
 #define CONFIG_NICS_MAX		4
 #define CONFIG_FORWARDS_MAX	16
+#define CONFIG_CPUS_MAX		64	/* as VMM_MAX_VCPUS_PER_VM */
+#define CONFIG_MEMORY_MIN	(UINT64_C(1) << 20)
+#define CONFIG_MEMORY_MAX	(UINT64_C(32) << 30)
+#define CONFIG_RDOMAIN_MAX	255
 
 enum config_tristate { CONFIG_UNSAID, CONFIG_NO, CONFIG_YES };
 
@@ -131,8 +135,10 @@ struct config_macro {
 /*
  * Reads a file by the grammar of vm.conf(5). -1 with the first mistake in err
  * as "file:line: what, near "token""; every further one is told to `more`, if
- * that is not NULL. The host is asked for users, groups and, if `exists`, for
- * the files that are named. config_free() ends it.
+ * that is not NULL, and so are warnings, which are no mistakes. The host is
+ * asked for users, groups and, if `exists`, for what VMs boot: kernels and
+ * initrds. Relative paths begin where the file is. The VMs are inherited and
+ * filled. config_free() ends it, in any case.
  */
 int	config_read(struct config *, const char *path,
 	    const struct config_macro *, size_t nmacros, bool exists,
