@@ -41,6 +41,19 @@ image_prefix(const char **path)
 }
 
 bool
+image_is_nbd(const char *path)
+{
+	static const char *const schemes[] = { "nbd:", "nbd+unix:", "nbds:",
+	    "nbds+unix:" };
+	size_t i;
+
+	for (i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++)
+		if (strncmp(path, schemes[i], strlen(schemes[i])) == 0)
+			return (true);
+	return (false);
+}
+
+bool
 image_is_magic(const void *bytes, size_t len)
 {
 	return (len >= 4 && memcmp(bytes, "QFI\xfb", 4) == 0);
@@ -52,7 +65,7 @@ image_beside(const char *image, const char *name)
 	const char *slash = strrchr(image, '/');
 	char *path;
 
-	if (name[0] == '/' || slash == NULL)
+	if (name[0] == '/' || slash == NULL || image_is_nbd(name))
 		return (strdup(name));
 	if (asprintf(&path, "%.*s/%s", (int)(slash - image), image, name) ==
 	    -1)
@@ -176,6 +189,17 @@ image_open_path(struct image *im, char *path, enum image_format format,
 	im->im_readonly = readonly;
 	if ((im->im_path = path) == NULL)
 		return (err_sys(err, "disk"));
+	if (image_is_nbd(path)) {
+		if (format == IMAGE_QCOW2)
+			ret = err_set(err, "disk qcow2:%s: what a server "
+			    "offers is raw; have it read the qcow2 image",
+			    path);
+		else
+			ret = nbd_image_open(im, err);
+		if (ret == -1)
+			free(im->im_path);
+		return (ret);
+	}
 	/* O_NONBLOCK: a FIFO must not hold us up; it means nothing to files. */
 	im->im_fd = open(path, (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC |
 	    O_NONBLOCK | O_NOCTTY);

@@ -55,7 +55,8 @@ struct image_chain {
 struct image {
 	const struct image_ops *im_ops;	/* [I] */
 	char		*im_path;	/* [I] without the format in front */
-	int		 im_fd;		/* [I] locked; closed by image_close() */
+	int		 im_fd;		/* [I] locked, closed by image_close();
+					   -1: the image is no file */
 	uint64_t	 im_size;	/* [I] as the guest sees it, bytes */
 	bool		 im_readonly;	/* [I] */
 	bool		 im_probed;	/* [I] nobody said which format */
@@ -66,9 +67,10 @@ struct image {
 };
 
 /*
- * Opens and locks a file or block device: a path, of which the content tells
- * the format, or one with the format in front (raw:path, qcow2:path). -1 with a
- * line that names the file and the cure.
+ * Opens and locks a file, a block device or what a server offers: a path, of
+ * which the content tells the format, or one with the format in front
+ * (raw:path, qcow2:path), or an NBD URI. -1 with a line that names the file and
+ * the cure.
  */
 int	image_open(struct image *, const char *path, bool readonly,
 	    struct err *);
@@ -83,6 +85,8 @@ void	image_close(struct image *);
 
 /* The format that a path begins with, which is skipped; or BY_CONTENT. */
 enum image_format image_prefix(const char **path);
+/* Is it an NBD URI? */
+bool	image_is_nbd(const char *path);
 /* Do a file's first bytes say that it is of a format with a header? */
 bool	image_is_magic(const void *bytes, size_t len);
 /* Where a base is that an image calls `name`: next to that image. malloc. */
@@ -94,6 +98,8 @@ int	image_lock(int fd, const char *path, bool readonly, struct err *);
 /* The formats: from a descriptor that is open and locked. */
 int	raw_open(struct image *, struct err *);
 int	qcow2_open(struct image *, const struct image_chain *, struct err *);
+/* What a server offers, by its URI. */
+int	nbd_image_open(struct image *, struct err *);
 
 /*
  * raw.c: a file's bytes, for all formats; an errno.
