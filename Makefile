@@ -61,7 +61,7 @@ SLOW_TAP  := $(sort $(wildcard tests/slow/*.t))
 
 .PHONY: all help run test test-kvm test-slow fuzz-insn lockstep bench guest deps check \
     install uninstall clean
-all: $(B)/bin/vmctl $(B)/lib/libvmm.a $(B)/lib/libvmm.so \
+all: $(B)/bin/vmctl $(B)/bin/vmd $(B)/lib/libvmm.a $(B)/lib/libvmm.so \
     $(B)/lib/libvmm-preload.so $(B)/lib/vmm.pc
 
 help:
@@ -172,6 +172,11 @@ FORCE:
 # --- programs ------------------------------------------------------------------
 
 $(B)/bin/vmctl: $(VMCTL_OBJ) $(B)/obj/host.a $(B)/obj/core.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(HOSTLIBS) $(LDLIBS)
+
+$(B)/bin/vmd: $(VMD_OBJ) $(B)/obj/host.a $(B)/obj/core.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(HOSTLIBS) $(LDLIBS)
@@ -291,7 +296,7 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBDIR)/pkgconfig \
 	    $(DESTDIR)$(PREFIX)/include/machine $(DESTDIR)$(MANDIR)/man4 \
 	    $(DESTDIR)$(MANDIR)/man8
-	install -m 755 $(B)/bin/vmctl $(DESTDIR)$(PREFIX)/bin/
+	install -m 755 $(B)/bin/vmctl $(B)/bin/vmd $(DESTDIR)$(PREFIX)/bin/
 	install -m 644 $(B)/lib/libvmm.a $(DESTDIR)$(LIBDIR)/
 	install -m 755 $(B)/lib/libvmm.so $(DESTDIR)$(LIBDIR)/libvmm.so.0
 	ln -sf libvmm.so.0 $(DESTDIR)$(LIBDIR)/libvmm.so
@@ -301,16 +306,18 @@ install: all
 	install -m 644 include/machine/vmmvar.h \
 	    $(DESTDIR)$(PREFIX)/include/machine/
 	install -m 644 man/vmm.4 $(DESTDIR)$(MANDIR)/man4/
-	install -m 644 man/vmctl.8 $(DESTDIR)$(MANDIR)/man8/
+	install -m 644 man/vmctl.8 man/vmd.8 $(DESTDIR)$(MANDIR)/man8/
 
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/vmctl $(DESTDIR)$(LIBDIR)/libvmm.a \
+	rm -f $(DESTDIR)$(PREFIX)/bin/vmctl $(DESTDIR)$(PREFIX)/bin/vmd \
+	    $(DESTDIR)$(LIBDIR)/libvmm.a \
 	    $(DESTDIR)$(LIBDIR)/libvmm.so $(DESTDIR)$(LIBDIR)/libvmm.so.0 \
 	    $(DESTDIR)$(LIBDIR)/libvmm-preload.so \
 	    $(DESTDIR)$(LIBDIR)/pkgconfig/vmm.pc \
 	    $(DESTDIR)$(PREFIX)/include/vmm.h \
 	    $(DESTDIR)$(PREFIX)/include/machine/vmmvar.h \
-	    $(DESTDIR)$(MANDIR)/man4/vmm.4 $(DESTDIR)$(MANDIR)/man8/vmctl.8
+	    $(DESTDIR)$(MANDIR)/man4/vmm.4 $(DESTDIR)$(MANDIR)/man8/vmctl.8 \
+	    $(DESTDIR)$(MANDIR)/man8/vmd.8
 
 clean:
 	rm -rf build

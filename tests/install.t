@@ -26,6 +26,7 @@ make_target install DESTDIR="$dest" PREFIX="$prefix"
 ok $? "make install with DESTDIR and PREFIX" "$work/log"
 installed=$(cd "$dest$prefix" && find . ! -type d | LC_ALL=C sort)
 is "$installed" "./bin/vmctl
+./bin/vmd
 ./include/machine/vmmvar.h
 ./include/vmm.h
 ./lib/libvmm-preload.so
@@ -34,7 +35,8 @@ is "$installed" "./bin/vmctl
 ./lib/libvmm.so.0
 ./lib/pkgconfig/vmm.pc
 ./share/man/man4/vmm.4
-./share/man/man8/vmctl.8" "it installs what it should"
+./share/man/man8/vmctl.8
+./share/man/man8/vmd.8" "it installs what it should"
 is "$(find "$dest" ! -type d | grep -vc "^$dest$prefix/")" 0 \
     "and nothing outside PREFIX"
 "$dest$prefix/bin/vmctl" --version >/dev/null

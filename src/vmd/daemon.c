@@ -183,9 +183,8 @@ on_signal(void *arg, uint32_t events)
 			on_child();
 			break;
 		case SIGHUP:
-			if (d->d_phase == DAEMON_SERVING &&
-			    load_again(d, &err) == -1)
-				log_warn("%s", err.e_text);
+			if (d->d_phase == DAEMON_SERVING)
+				(void)load_again(d, &err);
 			break;
 		case SIGUSR1:
 			daemon_end(d, true);
@@ -271,11 +270,12 @@ daemon_check(const struct daemon_options *o)
 	struct config config;
 	struct err err;
 
-	if (daemon_file(o, d.d_file, sizeof(d.d_file), &err) == -1 ||
-	    load_read(&d, &config, d.d_file, &err) == -1) {
+	if (daemon_file(o, d.d_file, sizeof(d.d_file), &err) == -1) {
 		log_warn("%s", err.e_text);
 		return (1);
 	}
+	if (load_read(&d, &config, d.d_file, &err) == -1)
+		return (1);
 	config_free(&config);
 	fprintf(stderr, "configuration OK\n");
 	return (0);
@@ -400,8 +400,7 @@ daemon_start(struct daemon *d, struct err *err)
 {
 	char path[RUNTIME_PATH_MAX];
 
-	if (load_read(d, &d->d_config, d->d_file, err) == -1 ||
-	    control_folder(geteuid(), d->d_dir, sizeof(d->d_dir), err) == -1 ||
+	if (control_folder(geteuid(), d->d_dir, sizeof(d->d_dir), err) == -1 ||
 	    runtime_make(d->d_dir, err) == -1 ||
 	    runtime_name(path, sizeof(path), err, d->d_dir, "vmd.sock") == -1)
 		return (-1);
@@ -464,7 +463,13 @@ daemon_main(const struct daemon_options *o)
 	vms_init(&d.d_vms);
 	config_init(&d.d_config);
 	if (daemon_file(o, d.d_file, sizeof(d.d_file), &err) == -1 ||
-	    file_absolute(&d, &err) == -1 || daemon_start(&d, &err) == -1) {
+	    file_absolute(&d, &err) == -1) {
+		log_warn("%s", err.e_text);
+		return (1);
+	}
+	if (load_read(&d, &d.d_config, d.d_file, &err) == -1)
+		return (1);
+	if (daemon_start(&d, &err) == -1) {
 		log_warn("%s", err.e_text);
 		daemon_free(&d);
 		return (1);

@@ -90,7 +90,7 @@ void	daemon_end(struct daemon *, bool left);
 
 /* --- load.c -------------------------------------------------------------------- */
 
-/* Reads a file; further mistakes than the first go to the log. */
+/* Reads a file; all its mistakes go to the log, the first one into err. */
 int	load_read(const struct daemon *, struct config *, const char *path,
 	    struct err *);
 /* Takes the VMs and settings of a configuration over, which is empty then;

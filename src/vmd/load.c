@@ -124,11 +124,22 @@ load_one(struct daemon *d, struct config_vm *cv, struct err *err)
 	return (v);
 }
 
+/* What a reader says after the first mistake, and warnings. */
+#define LINES_MAX	64
+
+struct lines {
+	char		*ls_text[LINES_MAX];
+	size_t		 ls_n;
+};
+
 static void
-mistake(void *arg, const char *line)
+keep_line(void *arg, const char *line)
 {
-	(void)arg;
-	log_warn("%s", line);
+	struct lines *ls = arg;
+
+	if (ls->ls_n < LINES_MAX &&
+	    (ls->ls_text[ls->ls_n] = strdup(line)) != NULL)
+		ls->ls_n++;
 }
 
 int
@@ -136,13 +147,23 @@ load_read(const struct daemon *d, struct config *config, const char *path,
     struct err *err)
 {
 	const struct daemon_options *o = d->d_options;
+	struct lines ls = { .ls_n = 0 };
+	size_t i;
+	int ret;
 
 	if (path[0] == '\0') {
 		config_init(config);
 		return (0);
 	}
-	return (config_read(config, path, o->do_macros, o->do_nmacros, true,
-	    mistake, NULL, err));
+	ret = config_read(config, path, o->do_macros, o->do_nmacros, true,
+	    keep_line, &ls, err);
+	if (ret == -1)
+		log_warn("%s", err->e_text);
+	for (i = 0; i < ls.ls_n; i++) {
+		log_warn("%s", ls.ls_text[i]);
+		free(ls.ls_text[i]);
+	}
+	return (ret);
 }
 
 /* The VMs of a configuration, into the table. */

@@ -1,0 +1,896 @@
+/*
+ * vmd itself, by its messages: VMs defined, started, stopped in every way, what
+ * each user may do, deaths of vmd and of VMs, and that nothing is left.
+ *
+ * The guests are tests/multiboot/guest.c, told by words what to do.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "control/control.h"
+
+#define NOBODY	65534
+#define MANY	50
+
+struct fixture {
+	char		 f_dir[64];	/* the test's own */
+	char		 f_run[80];	/* VMD_DIR */
+	char		 f_socket[96];
+	char		 f_vmd[256], f_guest[256];
+	pid_t		 f_pid;		/* vmd, 0: does not run */
+};
+
+static unsigned slow = 1;
+
+static void
+pause_ms(unsigned ms)
+{
+	struct timespec ts = { ms / 1000, (long)(ms % 1000) * 1000000 };
+
+	nanosleep(&ts, NULL);
+}
+
+/* Waits until something is so. */
+#define EVENTUALLY(what)						\
+	do {								\
+		unsigned tries_ = 2000 * slow;				\
+									\
+		while (!(what)) {					\
+			if (tries_-- == 0)				\
+				fail_msg("never: %s", #what);		\
+			pause_ms(10);					\
+		}							\
+	} while (0)
+
+/* --- vmd -------------------------------------------------------------------------- */
+
+static bool
+serves(const struct fixture *f)
+{
+	int fd = control_connect(f->f_socket, NULL);
+
+	if (fd != -1)
+		close(fd);
+	return (fd != -1);
+}
+
+static void
+vmd_start(struct fixture *f)
+{
+	char log[96];
+	int fd;
+
+	snprintf(log, sizeof(log), "%s/log", f->f_dir);
+	f->f_pid = fork();
+	assert_int_not_equal(f->f_pid, -1);
+	if (f->f_pid == 0) {
+		fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+		dup2(fd, STDERR_FILENO);
+		dup2(fd, STDOUT_FILENO);
+		setenv("VMD_DIR", f->f_run, 1);
+		setenv("VMM_ENGINE", "soft", 0);
+		execl(f->f_vmd, "vmd", "-dv", "-f", "/dev/null", NULL);
+		_exit(127);
+	}
+	EVENTUALLY(serves(f));
+}
+
+/* Its exit status, or -signal. */
+static int
+vmd_wait(struct fixture *f)
+{
+	int status = 0;
+
+	EVENTUALLY(waitpid(f->f_pid, &status, WNOHANG) == f->f_pid);
+	f->f_pid = 0;
+	return (WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status));
+}
+
+/* Processes that have our VMD_DIR, which vmd hands on to its VMs. */
+static unsigned
+processes(const struct fixture *f)
+{
+	static char env[65536];
+	char path[300], want[100];
+	struct dirent *de;
+	unsigned n = 0;
+	ssize_t len;
+	DIR *dir;
+	int fd;
+
+	len = snprintf(want, sizeof(want), "VMD_DIR=%s", f->f_run) + 1;
+	dir = opendir("/proc");
+	while ((de = readdir(dir)) != NULL) {
+		snprintf(path, sizeof(path), "/proc/%s/environ", de->d_name);
+		if (de->d_name[0] < '0' || de->d_name[0] > '9' ||
+		    (fd = open(path, O_RDONLY)) == -1)
+			continue;
+		size_t got = 0;
+		ssize_t r;
+		while ((r = read(fd, env + got, sizeof(env) - got)) > 0)
+			got += (size_t)r;
+		close(fd);
+		n += memmem(env, got, want, (size_t)len) != NULL;
+	}
+	closedir(dir);
+	return (n);
+}
+
+static unsigned
+sockets(const struct fixture *f)
+{
+	struct dirent *de;
+	char path[96];
+	unsigned n = 0;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "%s/vm", f->f_run);
+	if ((dir = opendir(path)) == NULL)
+		return (0);
+	while ((de = readdir(dir)) != NULL)
+		n += de->d_name[0] != '.';
+	closedir(dir);
+	return (n);
+}
+
+static int
+setup(void **state)
+{
+	const char *build = getenv("VMM_BUILD"), *s;
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	if ((s = getenv("VMM_TEST_SLOW")) != NULL && atoi(s) > 1)
+		slow = (unsigned)atoi(s);
+	if (build == NULL)
+		build = "build";
+	snprintf(f->f_dir, sizeof(f->f_dir), "/tmp/daemon_test.XXXXXX");
+	assert_non_null(mkdtemp(f->f_dir));
+	/* for VMs of other users, too */
+	assert_int_equal(chmod(f->f_dir, 0755), 0);
+	snprintf(f->f_run, sizeof(f->f_run), "%s/run", f->f_dir);
+	snprintf(f->f_socket, sizeof(f->f_socket), "%s/vmd.sock", f->f_run);
+	snprintf(f->f_vmd, sizeof(f->f_vmd), "%s/bin/vmd", build);
+	snprintf(f->f_guest, sizeof(f->f_guest),
+	    "%s/tests/multiboot/guest.elf", build);
+	vmd_start(f);
+	*state = f;
+	return (0);
+}
+
+static int
+teardown(void **state)
+{
+	struct fixture *f = *state;
+	char command[128];
+
+	if (f->f_pid != 0) {
+		kill(f->f_pid, SIGTERM);
+		kill(f->f_pid, SIGTERM);	/* we mean it */
+		assert_int_equal(vmd_wait(f), 0);
+	}
+	EVENTUALLY(processes(f) == 0);
+	/* all that it has made, it has removed */
+	assert_int_equal(access(f->f_run, F_OK), -1);
+	snprintf(command, sizeof(command), "rm -r %s", f->f_dir);
+	assert_int_equal(system(command), 0);
+	free(f);
+	return (0);
+}
+
+/* --- talking to it -------------------------------------------------------------------- */
+
+static int
+dial(const struct fixture *f)
+{
+	struct err err;
+	int fd = control_connect(f->f_socket, &err);
+
+	if (fd == -1)
+		fail_msg("%s", err.e_text);
+	return (fd);
+}
+
+static void
+say(int fd, const char *text)
+{
+	assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL),
+	    (ssize_t)strlen(text));
+}
+
+/* The next message, within the limit. */
+static cJSON *
+hear(int fd)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+	struct control_message cm;
+	cJSON *json;
+
+	assert_int_equal(poll(&pfd, 1, (int)(30000 * slow)), 1);
+	assert_int_equal(control_receive(fd, &cm), 1);
+	json = cm.cm_json;
+	cm.cm_json = NULL;
+	control_message_free(&cm);
+	return (json);
+}
+
+static cJSON * __attribute__((format(printf, 2, 3)))
+ask(const struct fixture *f, const char *fmt, ...)
+{
+	char text[2048];
+	va_list ap;
+	cJSON *json;
+	int fd = dial(f);
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	say(fd, text);
+	json = hear(fd);
+	close(fd);
+	return (json);
+}
+
+/* The same where the answer is "ok", or has this code. */
+#define AGREED(...)							\
+	do {								\
+		cJSON *json_ = ask(__VA_ARGS__);			\
+		if (!control_bool(json_, "ok", false))			\
+			fail_msg("%s", control_string(json_, "error",	\
+			    "?"));					\
+		cJSON_Delete(json_);					\
+	} while (0)
+#define REFUSED(code, ...)						\
+	do {								\
+		cJSON *json_ = ask(__VA_ARGS__);			\
+		assert_false(control_bool(json_, "ok", true));		\
+		assert_string_equal(control_string(json_, "code", ""),	\
+		    code);						\
+		assert_true(strlen(control_string(json_, "error", "")) > 5); \
+		cJSON_Delete(json_);					\
+	} while (0)
+
+#define START								\
+	"{\"command\":\"start\",\"config\":{\"name\":\"%s\",\"boot\":\"%s\"," \
+	"\"memory\":16777216,\"append\":\"%s\"%s}}"
+
+static void
+start(const struct fixture *f, const char *name, const char *words)
+{
+	AGREED(f, START, name, f->f_guest, words, "");
+}
+
+/* What is listed of a VM; NULL if it is not. The caller ends *all. */
+static const cJSON *
+vm(const struct fixture *f, const char *name, cJSON **all)
+{
+	const cJSON *list;
+
+	*all = ask(f, "{\"command\":\"status\",\"vm\":\"%s\"}", name);
+	list = cJSON_GetObjectItemCaseSensitive(*all, "vms");
+	assert_true(cJSON_GetArraySize(list) <= 1);
+	return (cJSON_GetArrayItem(list, 0));
+}
+
+static bool
+has_state(const struct fixture *f, const char *name, const char *state)
+{
+	cJSON *all;
+	const cJSON *one = vm(f, name, &all);
+	bool is = strcmp(control_string(one, "state", "gone"), state) == 0;
+
+	cJSON_Delete(all);
+	return (is);
+}
+
+static double
+number(const struct fixture *f, const char *name, const char *what)
+{
+	cJSON *all;
+	double n = control_number(vm(f, name, &all), what, -1);
+
+	cJSON_Delete(all);
+	return (n);
+}
+
+/* Reads a VM's console until this is seen in it. */
+static void
+see(const struct fixture *f, const char *name, const char *want)
+{
+	struct control_message cm;
+	char buf[65537], text[128];
+	size_t len = 0;
+	ssize_t n;
+	int fd = dial(f), console;
+
+	snprintf(text, sizeof(text), "{\"command\":\"console\",\"vm\":\"%s\"}",
+	    name);
+	say(fd, text);
+	assert_int_equal(control_receive(fd, &cm), 1);
+	assert_int_equal(cm.cm_nfds, 1);
+	console = cm.cm_fd[0];
+	do {
+		struct pollfd pfd = { .fd = console, .events = POLLIN };
+
+		assert_int_equal(poll(&pfd, 1, (int)(20000 * slow)), 1);
+		n = read(console, buf + len, sizeof(buf) - 1 - len);
+		assert_true(n > 0);
+		len += (size_t)n;
+		buf[len] = '\0';
+	} while (strstr(buf, want) == NULL);
+	control_message_free(&cm);
+	close(fd);
+}
+
+/* --- starting and stopping ------------------------------------------------------------ */
+
+static void
+test_ends(void **state)
+{
+	static const struct {
+		const char	*words;
+		bool		 force;
+		const char	*end, *how, *why;
+	} rows[] = {
+		{ "button=off", false, "poweroff", "powerdown", "" },
+		{ "button=reset", false, "poweroff", "powerdown", "" },
+		{ "idle", false, "killed", "killed", "does not listen" },
+		{ "button=deaf", false, "killed", "killed", "not answer" },
+		{ "idle", true, "terminated", "terminated", "" },
+		{ "button=ignore", true, "terminated", "terminated", "" },
+	};
+	struct fixture *f = *state;
+	cJSON *json;
+	size_t i;
+
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		start(f, "a", rows[i].words);
+		if (strncmp(rows[i].words, "button", 6) == 0 &&
+		    strcmp(rows[i].words, "button=deaf") != 0)
+			see(f, "a", "button");
+		else
+			pause_ms(200);
+		json = ask(f, "{\"command\":\"stop\",\"vm\":\"a\","
+		    "\"wait\":true,\"force\":%s}",
+		    rows[i].force ? "true" : "false");
+		assert_true(control_bool(json, "ok", false));
+		assert_string_equal(control_string(json, "end", ""),
+		    rows[i].end);
+		assert_string_equal(control_string(json, "how", ""),
+		    rows[i].how);
+		assert_non_null(strstr(control_string(json, "why", ""),
+		    rows[i].why));
+		assert_true(control_number(json, "id", 0) == 1);
+		cJSON_Delete(json);
+		/* it was nobody's configuration */
+		assert_true(has_state(f, "a", "gone"));
+	}
+}
+
+/* A guest that resets starts again in its place, but not for ever. */
+static void
+test_restarts(void **state)
+{
+	struct fixture *f = *state;
+	cJSON *json;
+	double pid;
+	int fd;
+
+	start(f, "once", "once reset=92");
+	EVENTUALLY(has_state(f, "once", "gone"));
+	start(f, "stays", "print=hello button=off");
+	pid = number(f, "stays", "pid");
+	assert_true(pid > 1);
+	see(f, "stays", "hello");
+
+	fd = dial(f);
+	start(f, "again", "idle");
+	say(fd, "{\"command\":\"wait\",\"vm\":\"again\"}");
+	start(f, "loop", "reset=92");
+	json = ask(f, "{\"command\":\"wait\",\"vm\":\"loop\"}");
+	/* it may have ended before we asked */
+	if (control_bool(json, "ok", false)) {
+		assert_string_equal(control_string(json, "end", ""),
+		    "restarts");
+		assert_non_null(strstr(control_string(json, "why", ""),
+		    "too quickly"));
+	}
+	cJSON_Delete(json);
+	EVENTUALLY(has_state(f, "loop", "gone"));
+	assert_true(has_state(f, "again", "running"));
+	AGREED(f, "{\"command\":\"stop\",\"vm\":\"again\",\"force\":true}");
+	json = hear(fd);
+	assert_string_equal(control_string(json, "end", ""), "terminated");
+	cJSON_Delete(json);
+	close(fd);
+	assert_true(number(f, "stays", "pid") == pid);
+}
+
+/* Numbers are a name's as long as vmd runs. */
+static void
+test_numbers(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f, "a", "idle");
+	start(f, "b", "idle");
+	assert_true(number(f, "a", "id") == 1);
+	assert_true(number(f, "b", "id") == 2);
+	AGREED(f, "{\"command\":\"stop\",\"vm\":\"1\",\"force\":true,"
+	    "\"wait\":true}");
+	start(f, "c", "idle");
+	assert_true(number(f, "c", "id") == 3);
+	start(f, "a", "idle");
+	assert_true(number(f, "a", "id") == 1);
+}
+
+static void
+test_refused(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f, "a", "idle");
+	REFUSED("EALREADY", f, "{\"command\":\"start\",\"vm\":\"a\"}");
+	REFUSED("EALREADY", f, START, "a", f->f_guest, "", "");
+	REFUSED("ENOENT", f, "{\"command\":\"start\",\"vm\":\"b\"}");
+	REFUSED("ENOENT", f, "{\"command\":\"stop\",\"vm\":\"77\"}");
+	REFUSED("ENOENT", f, "{\"command\":\"stop\"}");
+	REFUSED("EINVAL", f, START, "-b", f->f_guest, "", "");
+	REFUSED("EINVAL", f, START, "7", f->f_guest, "", "");
+	REFUSED("EINVAL", f, START, "", f->f_guest, "", "");
+	REFUSED("EINVAL", f, START, "b", f->f_guest, "", ",\"zap\":1");
+	REFUSED("EINVAL", f, "{\"command\":\"start\",\"config\":7}");
+	REFUSED("EINVAL", f, "{\"command\":\"start\",\"config\":"
+	    "{\"name\":\"b\"}}");
+	REFUSED("ENOENT", f, "{\"command\":\"start\",\"template\":\"t\","
+	    "\"config\":{\"name\":\"b\"}}");
+	REFUSED("EIO", f, START, "b", "/none", "", "");
+	REFUSED("EIO", f, START, "b", "/tmp", "", "");
+	REFUSED("EIO", f, START, "b", f->f_guest, "",
+	    ",\"disks\":[{\"path\":\"/none\"}]");
+	REFUSED("EINVAL", f, "{\"command\":\"load\",\"file\":\"x\"}");
+	REFUSED("EINVAL", f, "{\"command\":\"reset\",\"what\":\"x\"}");
+	REFUSED("EOPNOTSUPP", f, "{\"command\":\"dance\"}");
+	/* what was refused has left nothing */
+	assert_true(has_state(f, "b", "gone"));
+	assert_true(has_state(f, "a", "running"));
+	EVENTUALLY(sockets(f) == 1);
+}
+
+/* --- clients ---------------------------------------------------------------------------- */
+
+/* Answers come in the order of the requests, late ones included. */
+static void
+test_order(void **state)
+{
+	struct fixture *f = *state;
+	cJSON *json;
+	int fd = dial(f);
+
+	start(f, "a", "idle");
+	say(fd, "{\"command\":\"wait\",\"vm\":\"a\"}");
+	say(fd, "{\"command\":\"status\",\"vm\":\"a\"}");
+	say(fd, "{\"command\":\"dance\"}");
+	AGREED(f, "{\"command\":\"stop\",\"vm\":\"a\",\"force\":true}");
+	json = hear(fd);
+	assert_string_equal(control_string(json, "end", ""), "terminated");
+	cJSON_Delete(json);
+	json = hear(fd);
+	assert_int_equal(cJSON_GetArraySize(
+	    cJSON_GetObjectItemCaseSensitive(json, "vms")), 0);
+	cJSON_Delete(json);
+	json = hear(fd);
+	assert_string_equal(control_string(json, "code", ""), "EOPNOTSUPP");
+	cJSON_Delete(json);
+	close(fd);
+}
+
+/* Who goes, sends rubbish or too much costs nobody else anything. */
+static void
+test_clients(void **state)
+{
+	struct fixture *f = *state;
+	struct control_message cm;
+	int fd[20], i;
+
+	start(f, "a", "idle");
+	for (i = 0; i < 20; i++) {
+		fd[i] = dial(f);
+		say(fd[i], "{\"command\":\"wait\",\"vm\":\"a\"}");
+		say(fd[i], "{\"command\":\"stop\",\"vm\":\"b\"}");
+	}
+	for (i = 0; i < 10; i++)
+		close(fd[i]);
+	say(fd[10], "rubbish");
+	assert_int_equal(control_receive(fd[10], &cm), 0);
+	for (i = 0; i < 40; i++)
+		(void)send(fd[11], "{\"command\":\"status\"}", 20,
+		    MSG_NOSIGNAL);
+	assert_int_equal(control_receive(fd[11], &cm), 0);
+	assert_true(has_state(f, "a", "running"));
+	AGREED(f, "{\"command\":\"stop\",\"vm\":\"a\",\"force\":true}");
+	for (i = 12; i < 20; i++) {
+		cJSON_Delete(hear(fd[i]));
+		cJSON_Delete(hear(fd[i]));
+	}
+	for (i = 10; i < 20; i++)
+		close(fd[i]);
+}
+
+/* --- deaths ------------------------------------------------------------------------------- */
+
+static void
+test_vmd_dies(void **state)
+{
+	struct fixture *f = *state;
+	double pid, id;
+	char tty[64];
+	cJSON *all;
+
+	start(f, "first", "idle");
+	start(f, "a", "print=before button=off");
+	see(f, "a", "button");
+	AGREED(f, "{\"command\":\"stop\",\"vm\":\"first\",\"force\":true,"
+	    "\"wait\":true}");
+	pid = number(f, "a", "pid");
+	id = number(f, "a", "id");
+	snprintf(tty, sizeof(tty), "%s", control_string(vm(f, "a", &all),
+	    "tty", ""));
+	cJSON_Delete(all);
+	kill(f->f_pid, SIGKILL);
+	assert_int_equal(vmd_wait(f), -SIGKILL);
+	assert_int_equal(kill((pid_t)pid, 0), 0);
+
+	vmd_start(f);
+	assert_true(number(f, "a", "pid") == pid);
+	assert_true(number(f, "a", "id") == id);
+	assert_true(has_state(f, "a", "running"));
+	assert_string_equal(control_string(vm(f, "a", &all), "tty", ""), tty);
+	cJSON_Delete(all);
+	see(f, "a", "before");
+	/* numbers of those that run are not given again */
+	start(f, "new", "idle");
+	assert_true(number(f, "new", "id") > id);
+	AGREED(f, "{\"command\":\"stop\",\"vm\":\"a\",\"wait\":true}");
+	assert_true(has_state(f, "a", "gone"));
+}
+
+static void
+test_vm_dies(void **state)
+{
+	struct fixture *f = *state;
+	cJSON *json;
+	int fd = dial(f);
+
+	start(f, "a", "idle");
+	say(fd, "{\"command\":\"wait\",\"vm\":\"a\"}");
+	kill((pid_t)number(f, "a", "pid"), SIGKILL);
+	json = hear(fd);
+	assert_string_equal(control_string(json, "end", ""), "killed");
+	cJSON_Delete(json);
+	close(fd);
+	EVENTUALLY(sockets(f) == 0);
+	/* told to end politely, it asks its guest */
+	start(f, "a", "button=off");
+	see(f, "a", "button");
+	fd = dial(f);
+	say(fd, "{\"command\":\"wait\",\"vm\":\"a\"}");
+	assert_true(has_state(f, "a", "running"));
+	kill((pid_t)number(f, "a", "pid"), SIGTERM);
+	json = hear(fd);
+	assert_string_equal(control_string(json, "how", ""), "powerdown");
+	cJSON_Delete(json);
+	close(fd);
+}
+
+/* A process that does not react is not waited for. */
+static void
+test_vm_hangs(void **state)
+{
+	struct fixture *f = *state;
+	pid_t pid;
+
+	start(f, "a", "idle");
+	start(f, "b", "idle");
+	pid = (pid_t)number(f, "a", "pid");
+	kill(pid, SIGSTOP);
+	kill(f->f_pid, SIGKILL);
+	assert_int_equal(vmd_wait(f), -SIGKILL);
+	vmd_start(f);
+	assert_true(has_state(f, "b", "running"));
+	assert_true(has_state(f, "a", "gone"));
+	/* it comes late, but it comes */
+	kill(pid, SIGCONT);
+	EVENTUALLY(has_state(f, "a", "running"));
+	kill(pid, SIGSTOP);
+	AGREED(f, "{\"command\":\"stop\",\"vm\":\"b\",\"force\":true}");
+	/* forced, it is killed after a while */
+	say(dial(f), "{\"command\":\"stop\",\"vm\":\"a\",\"force\":true}");
+	EVENTUALLY(has_state(f, "a", "gone"));
+}
+
+static void
+test_both_die(void **state)
+{
+	struct fixture *f = *state;
+	pid_t pid;
+
+	start(f, "a", "idle");
+	pid = (pid_t)number(f, "a", "pid");
+	kill(f->f_pid, SIGKILL);
+	kill(pid, SIGKILL);
+	assert_int_equal(vmd_wait(f), -SIGKILL);
+	EVENTUALLY(processes(f) == 0);
+	vmd_start(f);
+	assert_int_equal(sockets(f), 0);
+	assert_true(has_state(f, "a", "gone"));
+}
+
+static void
+test_signals(void **state)
+{
+	struct fixture *f = *state;
+	unsigned i;
+
+	/* it leaves, and they stay */
+	start(f, "a", "button=off");
+	start(f, "b", "button=off");
+	see(f, "a", "button");
+	see(f, "b", "button");
+	kill(f->f_pid, SIGUSR1);
+	assert_int_equal(vmd_wait(f), 0);
+	assert_int_equal(processes(f), 2);
+	assert_int_equal(access(f->f_socket, F_OK), -1);
+	vmd_start(f);
+	assert_true(has_state(f, "a", "running"));
+	/* it ends, and they do */
+	kill(f->f_pid, SIGTERM);
+	assert_int_equal(vmd_wait(f), 0);
+	assert_int_equal(processes(f), 0);
+	assert_int_equal(access(f->f_run, F_OK), -1);
+
+	/* by message; a guest that does not hear of it holds it up until it is
+	 * told again */
+	for (i = 0; i < 2; i++) {
+		vmd_start(f);
+		start(f, "a", i == 0 ? "button=off" : "button=ignore");
+		see(f, "a", "button");
+		AGREED(f, "{\"command\":\"shutdown\"}");
+		if (i == 1) {
+			see(f, "a", "pressed");
+			REFUSED("EBUSY", f, START, "b", f->f_guest, "", "");
+			kill(f->f_pid, SIGINT);
+		}
+		assert_int_equal(vmd_wait(f), 0);
+	}
+}
+
+/* One serves, a second one says so. */
+static void
+test_second(void **state)
+{
+	struct fixture *f = *state, second = *f;
+	int status;
+
+	second.f_pid = fork();
+	if (second.f_pid == 0) {
+		close(STDERR_FILENO);
+		setenv("VMD_DIR", f->f_run, 1);
+		execl(f->f_vmd, "vmd", "-d", "-f", "/dev/null", NULL);
+		_exit(127);
+	}
+	assert_int_equal(waitpid(second.f_pid, &status, 0), second.f_pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+	start(f, "a", "idle");
+	assert_int_equal(sockets(f), 1);
+}
+
+/* --- users ---------------------------------------------------------------------------------- */
+
+/* What another user hears, as a child of ours; its exit status counts what
+ * was not as expected. */
+static int
+as_nobody(struct fixture *f, const char *const (*rows)[2], size_t n)
+{
+	int fd, status = 0;
+	cJSON *json;
+	pid_t pid;
+	size_t i;
+
+	if ((pid = fork()) == 0) {
+		if (setgroups(0, NULL) == -1 ||
+		    setresgid(NOBODY, NOBODY, NOBODY) == -1 ||
+		    setresuid(NOBODY, NOBODY, NOBODY) == -1)
+			_exit(100);
+		for (i = 0; i < n; i++) {
+			fd = dial(f);
+			say(fd, rows[i][0]);
+			json = hear(fd);
+			if (strcmp(control_string(json, "code", "ok"),
+			    rows[i][1]) != 0) {
+				fprintf(stderr, "# %s: %s: %s\n", rows[i][0],
+				    control_string(json, "code", "ok"),
+				    control_string(json, "error", ""));
+				status++;
+			}
+			cJSON_Delete(json);
+			close(fd);
+		}
+		_exit(status);
+	}
+	waitpid(pid, &status, 0);
+	return (WIFEXITED(status) ? WEXITSTATUS(status) : 200);
+}
+
+static void
+test_users(void **state)
+{
+	struct fixture *f = *state;
+	char secret[96], disk[512], denied[512], big[512];
+	const char *const rows[][2] = {
+		{ "{\"command\":\"status\"}", "ok" },
+		{ "{\"command\":\"stop\",\"vm\":\"t\"}", "EPERM" },
+		{ "{\"command\":\"wait\",\"vm\":\"t\"}", "EPERM" },
+		{ "{\"command\":\"pause\",\"vm\":\"t\"}", "EPERM" },
+		{ "{\"command\":\"console\",\"vm\":\"t\"}", "EPERM" },
+		{ "{\"command\":\"start\",\"vm\":\"t\"}", "EPERM" },
+		{ "{\"command\":\"load\",\"file\":\"/dev/null\"}", "EPERM" },
+		{ "{\"command\":\"reload\"}", "EPERM" },
+		{ "{\"command\":\"reset\"}", "EPERM" },
+		{ "{\"command\":\"log\",\"verbose\":true}", "EPERM" },
+		{ "{\"command\":\"shutdown\"}", "EPERM" },
+		{ "{\"command\":\"start\",\"config\":{\"name\":\"n\","
+		    "\"boot\":\"/x\"}}", "EPERM" },
+		/* an instance: what the template does not allow */
+		{ "{\"command\":\"start\",\"template\":\"t\",\"config\":"
+		    "{\"name\":\"n\",\"boot\":\"/x\"}}", "EPERM" },
+		/* a disk that this user cannot open */
+		{ denied, "EIO" },
+		{ big, "EPERM" },
+		{ disk, "ok" },
+		{ "{\"command\":\"stop\",\"vm\":\"n\",\"force\":true}", "ok" },
+		/* a stop of all is of all that are yours */
+		{ "{\"command\":\"stop\",\"all\":true,\"force\":true,"
+		    "\"wait\":true}", "ok" },
+	};
+	int fd;
+
+	assert_int_equal(chmod(f->f_socket, 0666), 0);
+	AGREED(f, START, "t", f->f_guest, "idle", ",\"allow\":[\"disk\","
+	    "\"memory\"],\"allow_owner\":{}");
+	snprintf(secret, sizeof(secret), "%s/secret", f->f_dir);
+	fd = open(secret, O_WRONLY | O_CREAT, 0600);
+	assert_int_equal(ftruncate(fd, 1 << 20), 0);
+	close(fd);
+	snprintf(denied, sizeof(denied), "{\"command\":\"start\","
+	    "\"template\":\"t\",\"config\":{\"name\":\"n\",\"disks\":"
+	    "[{\"path\":\"%s\"}]}}", secret);
+	snprintf(big, sizeof(big), "{\"command\":\"start\","
+	    "\"template\":\"t\",\"config\":{\"name\":\"n\",\"memory\":"
+	    "%llu}}", 3ull << 30);
+	snprintf(disk, sizeof(disk), "{\"command\":\"start\","
+	    "\"template\":\"t\",\"config\":{\"name\":\"n\"}}");
+	assert_int_equal(as_nobody(f, rows, sizeof(rows) / sizeof(rows[0])),
+	    0);
+	assert_true(has_state(f, "t", "running"));
+	EVENTUALLY(has_state(f, "n", "gone"));
+}
+
+/* Root's VM does not run as root, and with few system calls. */
+static void
+test_privileges(void **state)
+{
+	struct fixture *f = *state;
+	char path[64], line[256];
+	unsigned found = 0, uid;
+	FILE *fp;
+
+	start(f, "a", "idle");
+	snprintf(path, sizeof(path), "/proc/%d/status",
+	    (int)number(f, "a", "pid"));
+	fp = fopen(path, "r");
+	assert_non_null(fp);
+	while (fgets(line, sizeof(line), fp) != NULL) {
+		if (sscanf(line, "Uid: %u", &uid) == 1) {
+			assert_int_not_equal(uid, 0);
+			found++;
+		}
+		found += strcmp(line, "NoNewPrivs:\t1\n") == 0;
+		found += strcmp(line, "CapEff:\t0000000000000000\n") == 0;
+		found += strcmp(line, "Seccomp:\t2\n") == 0;
+	}
+	fclose(fp);
+	assert_int_equal(found, 4);
+}
+
+/* --- many ------------------------------------------------------------------------------------ */
+
+static void
+test_many(void **state)
+{
+	struct fixture *f = *state;
+	unsigned i, listed = 0, packets = 0;
+	char text[512], name[16];
+	int fd[MANY];
+	cJSON *json;
+	bool more;
+
+	for (i = 0; i < MANY; i++) {
+		fd[i] = dial(f);
+		snprintf(name, sizeof(name), "vm%u", i);
+		snprintf(text, sizeof(text), START, name, f->f_guest, "idle",
+		    "");
+		say(fd[i], text);
+	}
+	for (i = 0; i < MANY; i++) {
+		json = hear(fd[i]);
+		assert_string_equal(control_string(json, "error", ""), "");
+		cJSON_Delete(json);
+		if (i > 0)
+			close(fd[i]);
+	}
+	say(fd[0], "{\"command\":\"status\"}");
+	do {
+		json = hear(fd[0]);
+		listed += (unsigned)cJSON_GetArraySize(
+		    cJSON_GetObjectItemCaseSensitive(json, "vms"));
+		more = control_bool(json, "more", false);
+		packets++;
+		cJSON_Delete(json);
+	} while (more);
+	assert_int_equal(listed, MANY);
+	assert_true(packets > 1);
+	assert_int_equal(sockets(f), MANY);
+	assert_int_equal(processes(f), MANY + 1);
+	say(fd[0], "{\"command\":\"stop\",\"all\":true,\"force\":true,"
+	    "\"wait\":true}");
+	json = hear(fd[0]);
+	assert_int_equal(cJSON_GetArraySize(
+	    cJSON_GetObjectItemCaseSensitive(json, "vms")), MANY);
+	cJSON_Delete(json);
+	close(fd[0]);
+	EVENTUALLY(sockets(f) == 0);
+	EVENTUALLY(processes(f) == 1);
+}
+
+int
+main(void)
+{
+#define VMD(test)	cmocka_unit_test_setup_teardown(test, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		VMD(test_ends),
+		VMD(test_restarts),
+		VMD(test_numbers),
+		VMD(test_refused),
+		VMD(test_order),
+		VMD(test_clients),
+		VMD(test_vmd_dies),
+		VMD(test_vm_dies),
+		VMD(test_vm_hangs),
+		VMD(test_both_die),
+		VMD(test_signals),
+		VMD(test_second),
+		VMD(test_users),
+		VMD(test_privileges),
+		VMD(test_many),
+	};
+
+	return (cmocka_run_group_tests(tests, NULL, NULL));
+}
