@@ -43,6 +43,10 @@ struct network_forward {	/* host port -> guest port, TCP */
 int	network_user_open(struct network **, struct loop *,
 	    const struct network_port *, const struct network_forward *,
 	    size_t nforwards, struct err *);
+/* A port of a switch: the socket at whose other end it is (cable.h). The
+ * descriptor is duplicated. */
+int	network_switch_open(struct network **, struct loop *,
+	    const struct network_port *, int fd, struct err *);
 void	network_close(struct network *);
 /* The guest sends a frame. */
 void	network_send(struct network *, const void *frame, size_t len);
