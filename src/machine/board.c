@@ -446,6 +446,25 @@ mac_choose(uint8_t mac[6])
 		mac[4] = mac[5] = 1;
 }
 
+/* The network of an interface, by its kind. */
+static int
+nic_connect(struct machine *m, size_t i, struct err *err)
+{
+	const struct machine_nic *mn = &m->m_config.mc_nic[i];
+	const struct network_port *port = virtio_net_port(m->m_net[i]);
+	struct network **np = &m->m_network[i];
+
+	switch (mn->mn_kind) {
+	case NIC_USER:
+		return (network_user_open(np, m->m_loop, port, mn->mn_forward,
+		    mn->mn_nforwards, err));
+	case NIC_SWITCH:
+		return (network_switch_open(np, m->m_loop, port, mn->mn_fd,
+		    err));
+	}
+	return (-1);
+}
+
 static int
 nics_new(struct machine *m, struct err *err)
 {
@@ -461,9 +480,7 @@ nics_new(struct machine *m, struct err *err)
 		if (virtio_net_new(&m->m_net[i], m->m_loop, mn->mn_mac,
 		    &m->m_memory, m->m_pci, &irq) == -1)
 			return (err_sys(err, "cannot make the virtio-net"));
-		if (network_user_open(&m->m_network[i], m->m_loop,
-		    virtio_net_port(m->m_net[i]), mn->mn_forward,
-		    mn->mn_nforwards, err) == -1)
+		if (nic_connect(m, i, err) == -1)
 			return (-1);
 		virtio_net_connect(m->m_net[i], m->m_network[i]);
 	}

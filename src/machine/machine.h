@@ -20,10 +20,12 @@
 enum machine_boot { MACHINE_BOOT_DISK, MACHINE_BOOT_CDROM, MACHINE_BOOT_NET };
 
 struct machine_nic {
-	enum { NIC_USER } mn_kind;
+	enum { NIC_USER, NIC_SWITCH } mn_kind;
 	uint8_t		 mn_mac[6];	/* all zero: generated */
 	struct network_forward mn_forward[16];
 	size_t		 mn_nforwards;
+	int		 mn_fd;		/* NIC_SWITCH: a socket to its port,
+					   needed until machine_new() is over */
 };
 
 struct machine_config {		/* strings borrowed until machine_free() */
