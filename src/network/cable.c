@@ -29,7 +29,8 @@ struct cable {
 	struct loop_fd	*cb_source;
 	bool		 cb_dead;	/* the other side is gone */
 	bool		 cb_full;	/* we wait until there is room */
-	bool		*cb_freed;	/* set if it is freed in a handler */
+	bool		 cb_taking;	/* a handler runs: who frees it leaves */
+	bool		 cb_over;	/* the memory to take() */
 	struct frame	*cb_queue, **cb_tail;
 	unsigned	 cb_frames;
 	size_t		 cb_bytes;
@@ -124,12 +125,11 @@ gone(struct cable *cb)
 static void
 take(struct cable *cb)
 {
-	bool freed = false;
 	unsigned i;
 	ssize_t n;
 
-	cb->cb_freed = &freed;
-	for (i = 0; i < BURST; i++) {
+	cb->cb_taking = true;
+	for (i = 0; i < BURST && !cb->cb_over; i++) {
 		if (cb->cb_ops->cb_ready != NULL &&
 		    !cb->cb_ops->cb_ready(cb->cb_arg)) {
 			cb->cb_full = true;
@@ -140,19 +140,18 @@ take(struct cable *cb)
 		if (n == -1 && (errno == EAGAIN || errno == EINTR))
 			break;
 		if (n <= 0) {
-			gone(cb);	/* which may free it */
-			if (freed)
-				return;
+			gone(cb);
 			break;
 		}
 		if (n < NETWORK_FRAME_MIN || n > NETWORK_FRAME_MAX)
 			continue;
 		cb->cb_ops->cb_frame(cb->cb_arg, cb->cb_frame, (size_t)n);
-		if (freed)
-			return;
 	}
-	cb->cb_freed = NULL;
-	watch(cb);
+	cb->cb_taking = false;
+	if (cb->cb_over)
+		free(cb);
+	else
+		watch(cb);
 }
 
 static void
@@ -213,10 +212,11 @@ cable_free(struct cable *cb)
 {
 	if (cb == NULL)
 		return;
-	if (cb->cb_freed != NULL)
-		*cb->cb_freed = true;
 	drop_queue(cb);
 	loop_fd_free(cb->cb_source);
 	close(cb->cb_fd);
-	free(cb);
+	if (cb->cb_taking)
+		cb->cb_over = true;
+	else
+		free(cb);
 }
