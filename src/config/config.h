@@ -166,7 +166,8 @@ int	config_name_check(const char *, struct err *);
  */
 int	config_vm_inherit(struct config_vm *, const struct config_vm *parent,
 	    uid_t, const gid_t *groups, size_t ngroups, struct err *);
-/* Defaults for all that was not said, "interfaces n" made into interfaces. */
+/* Defaults for all that was not said, "interfaces n" made into interfaces; -1
+ * with a line in err if it is nothing that can be run. */
 int	config_vm_fill(struct config_vm *, struct err *);
 
 /* JSON: NULL and errno; -1 with a line in err about the member. A member that

@@ -276,7 +276,8 @@ wrong(const cJSON *item, const char *what, struct err *err)
 {
 	errno = EINVAL;
 	return (err_set(err, "the member \"%.64s\" is %s",
-	    item->string != NULL ? item->string : "(of a list)", what));
+	    item != NULL && item->string != NULL ? item->string :
+	    "(of a list)", what));
 }
 
 static int

@@ -11,6 +11,7 @@
 #include "config/config.h"
 
 #define DEFAULT_MEMORY	(UINT64_C(512) << 20)
+#define MIB		(UINT64_C(1) << 20)
 #define COUNT(a)	(sizeof(a) / sizeof((a)[0]))
 
 /* Members that are strings of their structure's own. */
@@ -284,6 +285,37 @@ config_vm_inherit(struct config_vm *vm, const struct config_vm *parent,
 	return (err_sys(err, "%s", vm->cv_name));
 }
 
+/* Is all of it what can be run? */
+static int
+check(const struct config_vm *vm, struct err *err)
+{
+	size_t n, k;
+
+	errno = EINVAL;
+	if (vm->cv_memory < CONFIG_MEMORY_MIN ||
+	    vm->cv_memory > CONFIG_MEMORY_MAX)
+		return (err_set(err, "%s: its memory is not from 1M to %uG",
+		    vm->cv_name, (unsigned)(CONFIG_MEMORY_MAX >> 30)));
+	if (vm->cv_cpus > CONFIG_CPUS_MAX)
+		return (err_set(err, "%s: more than %d CPUs", vm->cv_name,
+		    CONFIG_CPUS_MAX));
+	if (vm->cv_interfaces > CONFIG_NICS_MAX ||
+	    vm->cv_nnics > CONFIG_NICS_MAX)
+		return (err_set(err, "%s: more than %d interfaces", vm->cv_name,
+		    CONFIG_NICS_MAX));
+	if (vm->cv_initrd != NULL && vm->cv_boot == NULL)
+		return (err_set(err, "%s: an initrd without a kernel; say "
+		    "\"boot\" too", vm->cv_name));
+	for (n = 0; n < vm->cv_ndisks; n++)
+		for (k = 0; k < n; k++)
+			if (strcmp(vm->cv_disk[n].cd_path,
+			    vm->cv_disk[k].cd_path) == 0)
+				return (err_set(err, "%s: the disk %s is there "
+				    "twice", vm->cv_name,
+				    vm->cv_disk[n].cd_path));
+	return (0);
+}
+
 int
 config_vm_fill(struct config_vm *vm, struct err *err)
 {
@@ -297,12 +329,9 @@ config_vm_fill(struct config_vm *vm, struct err *err)
 		vm->cv_enable = CONFIG_YES;
 	if (vm->cv_engine == NULL && (vm->cv_engine = strdup("auto")) == NULL)
 		return (err_sys(err, "%s", vm->cv_name));
-	if (vm->cv_interfaces > CONFIG_NICS_MAX ||
-	    vm->cv_nnics > CONFIG_NICS_MAX) {
-		errno = EINVAL;
-		return (err_set(err, "%s: more than %d interfaces", vm->cv_name,
-		    CONFIG_NICS_MAX));
-	}
+	if (check(vm, err) == -1)
+		return (-1);
+	vm->cv_memory -= vm->cv_memory % MIB;
 	while (vm->cv_nnics < vm->cv_interfaces)
 		vm->cv_nnics++;		/* all zero: nothing is said of it */
 	vm->cv_interfaces = (unsigned)vm->cv_nnics;

@@ -233,6 +233,38 @@ completed(void **state)
 	config_vm_free(vm);
 }
 
+/* What cannot be run is not completed. */
+static void
+not_completed(void **state)
+{
+	static const struct {
+		const char *text, *why;
+	} cases[] = {
+		{ "{\"name\":\"a\",\"memory\":1048575}", "from 1M to 32G" },
+		{ "{\"name\":\"a\",\"memory\":34359738369}", "from 1M" },
+		{ "{\"name\":\"a\",\"cpus\":65}", "more than 64 CPUs" },
+		{ "{\"name\":\"a\",\"initrd\":\"/i\"}", "without a kernel" },
+		{ "{\"name\":\"a\",\"disks\":[{\"path\":\"/d\"},"
+		    "{\"path\":\"/d\"}]}", "/d is there twice" },
+	};
+	struct config_vm *vm;
+	struct err err;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		vm = parse(cases[i].text, &err);
+		assert_non_null(vm);
+		assert_int_equal(config_vm_fill(vm, &err), -1);
+		assert_int_equal(errno, EINVAL);
+		if (strstr(err.e_text, cases[i].why) == NULL)
+			fail_msg("%s: %s", cases[i].text, err.e_text);
+		config_vm_free(vm);
+	}
+	/* nothing at all, from a message without it */
+	assert_int_equal(config_vm_from_json(&vm, NULL, &err), -1);
+}
+
 int
 main(void)
 {
@@ -241,7 +273,8 @@ main(void)
 		cmocka_unit_test(refused),
 		cmocka_unit_test(hostile),
 		cmocka_unit_test(instances),
-		cmocka_unit_test(completed)
+		cmocka_unit_test(completed),
+		cmocka_unit_test(not_completed)
 	};
 
 	return (cmocka_run_group_tests(tests, NULL, NULL));
