@@ -60,6 +60,7 @@ KVM_TAP	  := $(if $(SAN),,$(sort $(wildcard tests/kvm/*.t)))
 SLOW_TAP  := $(sort $(wildcard tests/slow/*.t))
 
 .PHONY: all help run test test-kvm test-slow fuzz-insn lockstep bench guest deps check \
+    fuzz-conf fuzz-message fuzz-qcow2 \
     install uninstall clean
 all: $(B)/bin/vmctl $(B)/bin/vmd $(B)/lib/libvmm.a $(B)/lib/libvmm.so \
     $(B)/lib/libvmm-preload.so $(B)/lib/vmm.pc
@@ -77,6 +78,7 @@ help:
 #: make check       format, include directions, man pages, static analysis
 #: make bench       measure it against the host and QEMU's TCG (BENCHFLAGS=--quick)
 #: make fuzz-insn   compare instructions with the host CPU until interrupted
+#: make fuzz-conf   vm.conf(5) by libFuzzer for FUZZ_SECONDS; also fuzz-message, fuzz-qcow2
 #: make lockstep    boot a guest with every block compared with the interpreter
 #: make install     into $(DESTDIR)$(PREFIX); make uninstall removes it
 #: make clean       remove build/, the fetched guest included
@@ -266,6 +268,27 @@ bench:
 
 fuzz-insn: $(B)/tests/insn/insn_test
 	$< --forever
+
+# clang's libFuzzer from the corpus on; what it learns and what it finds is in
+# $(B)/fuzz.
+FUZZ_CC		?= clang
+FUZZ_SECONDS	?= 60
+FUZZ_SRC = $(call srcs,src/base src/storage src/config src/control) $(B)/gen/conf.c \
+    $(filter-out %_test.c,$(wildcard tests/fuzzers/*.c)) \
+    tests/fuzzers/main/entry.c
+fuzz-conf fuzz-message fuzz-qcow2: fuzz-%: $(B)/fuzz/% \
+    $(B)/tests/fuzzers/replay_test
+	@mkdir -p $(B)/fuzz/$*.corpus
+	$(if $(filter qcow2,$*),$(B)/tests/fuzzers/replay_test --seeds $(B)/fuzz/$*.corpus)
+	$< -max_total_time=$(FUZZ_SECONDS) -timeout=30 -rss_limit_mb=2048 \
+	    -print_final_stats=1 -artifact_prefix=$(B)/fuzz/$*- \
+	    $(B)/fuzz/$*.corpus $(wildcard tests/fuzzers/corpus/$*)
+$(B)/fuzz/%: FORCE $(B)/gen/conf.c
+	@mkdir -p $(@D)
+	$(call say,FUZZ,$@)
+	$(Q)$(FUZZ_CC) $(CSTD) $(CPPFLAGS) -Itests/fuzzers -O1 -g \
+	    -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+	    -DFUZZ=fuzz_$* -o $@ $(FUZZ_SRC) $(HOSTLIBS) $(LDLIBS)
 
 # The tour takes a thousand million instructions and more.
 lockstep:
