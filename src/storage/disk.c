@@ -1,6 +1,8 @@
 /*
  * A disk: a queue of requests, and threads that carry them out on an image by
- * blocking calls.
+ * blocking calls. That is the fast way for what goes through the host's page
+ * cache: four threads do twice what one io_uring does there, which hands to
+ * threads of its own whatever would block.
  *
  * 1. A request is in d_queue, or with one worker that will call dr_done.
  * 2. There is always one worker; more start, up to DISK_WORKERS, when a request

@@ -3,6 +3,7 @@
  * written here passes their check and reads the same; all sizes of clusters
  * and widths of refcounts; bases, snapshots, compression, lazy refcounts.
  */
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -469,6 +470,94 @@ test_space(void **state)
 	storage_run("qemu-img check -q %s", storage_at("q"));
 }
 
+/* A full file system is the guest's error, and nothing is damaged by it. */
+static void
+test_full(void **state)
+{
+	static uint8_t buf[65536];
+	struct disk *d;
+	struct err err;
+	unsigned i, good = 0;
+	int error = 0;
+
+	(void)state;
+	assert_int_equal(mkdir(storage_at("small"), 0755), 0);
+	if (mount("none", storage_at("small"), "tmpfs", 0, "size=1m") == -1) {
+		print_message("# skipped: cannot mount a tmpfs: %s\n",
+		    strerror(errno));
+		return;
+	}
+	storage_run("qemu-img create -q -f qcow2 %s %u",
+	    storage_at("small/q"), SIZE);
+	assert_int_equal(disk_open(&d, storage_at("small/q"), 0, &err), 0);
+	memset(model, 0, SIZE);
+	for (i = 0; i < SIZE / sizeof(buf) && error == 0; i++) {
+		memset(buf, (int)i + 1, sizeof(buf));
+		error = storage_rw(d, DISK_WRITE, i * sizeof(buf), buf,
+		    sizeof(buf));
+		if (error == 0) {
+			memcpy(model + i * sizeof(buf), buf, sizeof(buf));
+			good++;
+		}
+	}
+	assert_int_equal(error, ENOSPC);
+	assert_true(good > 4);
+	assert_int_equal(storage_rw(d, DISK_READ, 0, back, SIZE), 0);
+	assert_memory_equal(back, model, SIZE);
+	/* space is made by the guest, and used again */
+	assert_int_equal(storage_rw(d, DISK_DISCARD, 0, NULL, 2 * 65536), 0);
+	memset(model, 0, 2 * 65536);
+	assert_int_equal(storage_rw(d, DISK_FLUSH, 0, NULL, 0), 0);
+	memset(buf, 0x99, sizeof(buf));
+	assert_int_equal(storage_rw(d, DISK_WRITE, SIZE - 65536, buf,
+	    sizeof(buf)), 0);
+	memset(model + SIZE - 65536, 0x99, 65536);
+	disk_close(d);
+	storage_run("qemu-img check -q %s", storage_at("small/q"));
+	reads_as_model(storage_at("small/q"), "after the file system was full");
+	assert_int_equal(umount(storage_at("small")), 0);
+}
+
+/*
+ * A raw image whose format nobody said cannot be made to look like qcow2 by
+ * its guest, who would choose a base that way; any other may be.
+ */
+static void
+test_guess(void **state)
+{
+	static uint8_t buf[8192];
+	struct disk *d;
+	struct err err;
+
+	(void)state;
+	memset(model, 0, 65536);
+	storage_save("guess", model, 65536);
+	memset(buf, 0x11, sizeof(buf));
+	assert_int_equal(disk_open(&d, storage_at("guess"), 0, &err), 0);
+	assert_int_equal(storage_rw(d, DISK_WRITE, 0, buf, 8192), 0);
+	memcpy(buf, "QFI\xfb", 4);
+	assert_int_equal(storage_rw(d, DISK_WRITE, 0, buf, 8192), EPERM);
+	assert_int_equal(storage_rw(d, DISK_WRITE, 0, buf, 512), EPERM);
+	assert_int_equal(storage_rw(d, DISK_WRITE, 512, buf, 512), 0);
+	disk_close(d);
+	assert_int_equal(storage_peek("guess", 0, 4), 0x11111111);
+	assert_int_equal(storage_peek("guess", 512, 4), 0x514649fb);
+	assert_int_equal(storage_peek("guess", 8188, 4), 0x11111111);
+	/* said to be raw: all is the guest's */
+	assert_int_equal(chdir(storage_at(".")), 0);
+	assert_int_equal(disk_open(&d, "raw:guess", 0, &err), 0);
+	assert_int_equal(storage_rw(d, DISK_WRITE, 0, buf, 8192), 0);
+	disk_close(d);
+	assert_int_equal(storage_peek("guess", 0, 4), 0x514649fb);
+	assert_int_equal(disk_open(&d, "raw:guess", 0, &err), 0);
+	assert_int_equal(disk_size(d), 65536);
+	disk_close(d);
+	storage_refused("guess", 0, "not known here");
+	assert_int_equal(disk_open(&d, "qcow2:model", 0, &err), -1);
+	assert_non_null(strstr(err.e_text, "was said to be one"));
+	assert_int_equal(chdir("/"), 0);
+}
+
 /* Killed in the middle: refcounts are made anew at the next opening. */
 static void
 test_lazy(void **state)
@@ -516,6 +605,7 @@ static int
 teardown(void **state)
 {
 	(void)state;
+	umount(storage_at("small"));
 	return (storage_teardown());
 }
 
@@ -532,6 +622,8 @@ main(void)
 		cmocka_unit_test(test_write_over),
 		cmocka_unit_test(test_snapshots),
 		cmocka_unit_test(test_space),
+		cmocka_unit_test(test_full),
+		cmocka_unit_test(test_guess),
 		cmocka_unit_test(test_lazy),
 	};
 
