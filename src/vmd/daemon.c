@@ -435,8 +435,13 @@ daemon_free(struct daemon *d)
 	if (served && runtime_name(path, sizeof(path), NULL, d->d_dir,
 	    "vmd.sock") == 0)
 		(void)unlink(path);
-	if (d->d_loop != NULL)
+	if (d->d_loop != NULL) {
+		if (d->d_phase == DAEMON_STOPPING ||
+		    d->d_phase == DAEMON_KILLING)
+			switches_stop(d);
+		switches_leave(d);
 		process_leave(d);
+	}
 	control_server_free(d->d_server);
 	if (d->d_listen != -1)
 		close(d->d_listen);
@@ -474,6 +479,7 @@ daemon_main(const struct daemon_options *o)
 		daemon_free(&d);
 		return (1);
 	}
+	switches_clean(&d);
 	process_find(&d);
 	if (loop_run(d.d_loop) == -1) {
 		log_warn("the event loop failed: %s", strerror(errno));

@@ -7,6 +7,7 @@
  *	command.c	what vmctl asks, and who may
  *	request.c	answers that come later
  *	status.c	what is told about a VM
+ *	switches.c	switches' processes
  */
 #ifndef VMD_DAEMON_H
 #define VMD_DAEMON_H
@@ -28,6 +29,7 @@
 struct adoption;
 struct client;
 struct request;
+struct vmswitch;
 
 /* What the command line says. */
 struct daemon_options {
@@ -63,6 +65,7 @@ struct daemon {
 
 	int		 d_signals;
 	struct loop_fd	*d_signal_source;
+	struct vmswitch	*d_switches;	/* switches.c */
 	struct adoption	*d_adoptions;	/* process.c: not answered yet */
 	struct loop_timer *d_find_limit;
 	struct stagger	 d_stagger;
@@ -117,6 +120,10 @@ enum call_kind { CALL_RUN, CALL_STOP, CALL_PAUSE, CALL_UNPAUSE, CALL_CONSOLE,
 /* Starts the VM's process; request_vm() tells how that went. -1 with a line in
  * err. */
 int	process_start(struct daemon *, struct vm *, struct err *);
+/* This program anew, with a socket as its descriptor 3; a title for ps(1). -1
+ * with a line in err. */
+pid_t	process_spawn(int fd, const char *title, const char *option,
+	    struct err *);
 /* Asks it; the answer goes to the request. */
 void	process_call(struct daemon *, struct vm *, enum call_kind, bool flag,
 	    struct request *);
@@ -127,6 +134,17 @@ void	process_kill_timer(void *arg);
 void	process_find(struct daemon *);
 /* Forgets the processes; they go on. */
 void	process_leave(struct daemon *);
+
+/* --- switches.c ------------------------------------------------------------------ */
+
+/* Removes sockets of those that do not exist any more. */
+void	switches_clean(const struct daemon *);
+/* Starts, or finds again, what is configured; lets go of what is not. */
+void	switches_apply(struct daemon *);
+/* Ends them all, though VMs may use them. */
+void	switches_stop(struct daemon *);
+/* Lets go of them all. */
+void	switches_leave(struct daemon *);
 
 /* --- command.c ------------------------------------------------------------------ */
 

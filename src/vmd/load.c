@@ -202,6 +202,7 @@ load_apply(struct daemon *d, struct config *config)
 	config->cf_nvms = 0;
 	config_free(&d->d_config);
 	d->d_config = *config;
+	switches_apply(d);
 	apply_vms(d, &vms);
 	free(vms.cf_vm);
 }
@@ -248,8 +249,10 @@ load_file(struct daemon *d, const char *path, struct err *err)
 		} else
 			config.cf_vm[kept++] = config.cf_vm[i];
 	config.cf_nvms = kept;
-	if ((ret = add_switches(d, &config, err)) == 0)
+	if ((ret = add_switches(d, &config, err)) == 0) {
+		switches_apply(d);
 		apply_vms(d, &config);
+	}
 	config_free(&config);
 	daemon_next(d);
 	return (ret);
@@ -309,4 +312,5 @@ load_reset_switches(struct daemon *d)
 	d->d_config.cf_switch = NULL;
 	d->d_config.cf_nswitches = 0;
 	config_free(&none);
+	switches_stop(d);
 }

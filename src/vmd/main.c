@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "vmd/daemon.h"
+#include "vmd/switch.h"
 #include "vmd/vmprocess.h"
 
 #define MACROS_MAX	64
@@ -67,6 +68,8 @@ main(int argc, char **argv)
 	open_standard_files();
 	if (argc == 2 && strcmp(argv[1], VMPROCESS_OPTION) == 0)
 		return (vmprocess_main());
+	if (argc == 2 && strcmp(argv[1], SWITCH_OPTION) == 0)
+		return (switch_main());
 	opterr = 0;
 	while ((opt = getopt_long(argc, argv, ":D:df:hnvV", options,
 	    NULL)) != -1) {

@@ -331,20 +331,16 @@ static const struct control_ops process_ops = {
 
 /* --- starting ------------------------------------------------------------------------ */
 
-/* Executes this program anew with a socket as its descriptor 3. */
-static pid_t
-spawn(int fd, const char *name, struct err *err)
+pid_t
+process_spawn(int fd, const char *title, const char *option, struct err *err)
 {
+	char *argv[] = { (char *)title, (char *)option, NULL };
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attr;
-	char title[CONFIG_NAME_MAX + 16];
-	char *argv[] = { title, (char *)VMPROCESS_OPTION, NULL };
 	sigset_t none, all;
 	pid_t pid;
 	int error;
 
-	/* what ps(1) shows */
-	snprintf(title, sizeof(title), "vmd: %s", name);
 	sigemptyset(&none);
 	sigfillset(&all);
 	posix_spawn_file_actions_init(&actions);
@@ -399,10 +395,12 @@ run_message(const struct daemon *d, const struct vm *v)
 int
 process_start(struct daemon *d, struct vm *v, struct err *err)
 {
+	char title[CONFIG_NAME_MAX + 16];
 	struct control_peer *peer = NULL;
 	cJSON *json = NULL;
 	int fd[2] = { -1, -1 };
 
+	snprintf(title, sizeof(title), "vmd: %s", v->v_name);
 	v->v_running = config_vm_copy(v->v_config);
 	v->v_order = ++d->d_vms.vs_order;
 	if (v->v_running == NULL || (json = run_message(d, v)) == NULL) {
@@ -421,7 +419,8 @@ process_start(struct daemon *d, struct vm *v, struct err *err)
 		err_sys(err, "cannot start %s", v->v_name);
 		goto fail;
 	}
-	if ((v->v_pid = spawn(fd[1], v->v_name, err)) == -1) {
+	v->v_pid = process_spawn(fd[1], title, VMPROCESS_OPTION, err);
+	if (v->v_pid == -1) {
 		call_free(call_take(v));
 		goto fail;
 	}

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "vmd/privilege.h"
+#include "vmd/switch.h"
 #include "vmd/vmprocess.h"
 
 /* Text that lives as long as the configuration; NULL with a line in err. */
@@ -114,20 +115,59 @@ disks(struct vmconfig *vc, const struct config_vm *cv, struct err *err)
 	return (0);
 }
 
+/* A port of a switch of ours. */
 static int
-nic(struct vmconfig *vc, const struct config_nic *cn, struct machine_nic *mn,
-    struct err *err)
+nic_switch(struct vmconfig *vc, const struct config_vm *cv,
+    const struct config_nic *cn, const struct vmplace *vl,
+    struct machine_nic *mn, struct err *err)
 {
-	(void)vc;
-	if (cn->cn_mac_set)
-		memcpy(mn->mn_mac, cn->cn_mac, sizeof(mn->mn_mac));
-	if (cn->cn_kind != CONFIG_NIC_USER &&
-	    cn->cn_kind != CONFIG_NIC_UNSAID)
-		return (err_set(err, "interfaces of this kind are not "
-		    "supported"));
-	mn->mn_kind = NIC_USER;
-	mn->mn_nforwards = cn->cn_nforwards;
-	memcpy(mn->mn_forward, cn->cn_forward, sizeof(mn->mn_forward));
+	if (vc->vc_nfds == sizeof(vc->vc_fd) / sizeof(vc->vc_fd[0]))
+		return (err_set(err, "there are too many interfaces"));
+	mn->mn_kind = NIC_SWITCH;
+	mn->mn_fd = switch_port(vl->vl_dir, cn->cn_switch, cv->cv_name,
+	    cn->cn_mac, cn->cn_locked, err);
+	if (mn->mn_fd == -1)
+		return (-1);
+	vc->vc_fd[vc->vc_nfds++] = mn->mn_fd;
+	return (0);
+}
+
+static int
+nic(struct vmconfig *vc, const struct config_vm *cv,
+    const struct config_nic *cn, const struct vmplace *vl,
+    struct machine_nic *mn, struct err *err)
+{
+	memcpy(mn->mn_mac, cn->cn_mac, sizeof(mn->mn_mac));
+	switch (cn->cn_kind) {
+	case CONFIG_NIC_UNSAID:
+	case CONFIG_NIC_USER:
+		mn->mn_kind = NIC_USER;
+		mn->mn_nforwards = cn->cn_nforwards;
+		memcpy(mn->mn_forward, cn->cn_forward,
+		    sizeof(mn->mn_forward));
+		return (0);
+	case CONFIG_NIC_SWITCH:
+		return (nic_switch(vc, cv, cn, vl, mn, err));
+	case CONFIG_NIC_LOCAL:
+	case CONFIG_NIC_TAP:
+		break;
+	}
+	return (err_set(err, "local interfaces and taps are not supported; "
+	    "use \"network user\" or a switch"));
+}
+
+int
+vmconfig_networks(struct vmconfig *vc, const struct config_vm *cv,
+    const struct vmplace *vl, struct err *err)
+{
+	struct machine_config *mc = &vc->vc_machine;
+	size_t i;
+
+	memset(vc, 0, sizeof(*vc));
+	for (i = 0; i < cv->cv_nnics; i++)
+		if (nic(vc, cv, &cv->cv_nic[i], vl, &mc->mc_nic[mc->mc_nnics++],
+		    err) == -1)
+			return (-1);
 	return (0);
 }
 
@@ -143,9 +183,7 @@ vmconfig_make(struct vmconfig *vc, const struct config_vm *cv,
     const struct vmplace *vl, struct err *err)
 {
 	struct machine_config *mc = &vc->vc_machine;
-	size_t i;
 
-	memset(vc, 0, sizeof(*vc));
 	mc->mc_name = cv->cv_name;
 	mc->mc_append = cv->cv_append;
 	mc->mc_memory = cv->cv_memory;
@@ -154,23 +192,14 @@ vmconfig_make(struct vmconfig *vc, const struct config_vm *cv,
 	mc->mc_console_in = mc->mc_console_out = -1;
 	if (cv->cv_boot != NULL && (mc->mc_kernel = boot_file(vc,
 	    cv->cv_boot, vl->vl_uid, vl->vl_copy, err)) == NULL)
-		goto fail;
+		return (-1);
 	if (cv->cv_initrd != NULL && (mc->mc_initrd[mc->mc_ninitrds++] =
 	    boot_file(vc, cv->cv_initrd, vl->vl_uid, vl->vl_copy, err)) ==
 	    NULL)
-		goto fail;
+		return (-1);
 	mc->mc_cdrom = cv->cv_cdrom;
 	mc->mc_boot_device = boot_devices[cv->cv_boot_device];
-	if (disks(vc, cv, err) == -1)
-		goto fail;
-	for (i = 0; i < cv->cv_nnics; i++)
-		if (nic(vc, &cv->cv_nic[i], &mc->mc_nic[mc->mc_nnics++],
-		    err) == -1)
-			goto fail;
-	return (0);
-fail:
-	vmconfig_free(vc);
-	return (-1);
+	return (disks(vc, cv, err));
 }
 
 void

@@ -503,7 +503,8 @@ configure(struct vmprocess *vp, const cJSON *json, struct err *err)
 		.vl_copy = control_bool(json, "copy", false) };
 	if ((vp->vp_listen = control_listen(vp->vp_path, 0600, err)) == -1 ||
 	    (vp->vp_console = console_new(&vp->vp_config->cv_owner, err)) ==
-	    NULL)
+	    NULL || vmconfig_networks(&vp->vp_vmconfig, vp->vp_config, &vl,
+	    err) == -1)
 		return (-1);
 	if (vp->vp_foreign && !vl.vl_copy &&
 	    privilege_become(vp->vp_uid, err) == -1)

@@ -33,7 +33,13 @@ struct vmplace {
 					   root says that it boots from this */
 };
 
-/* -1 with a line in err. The VM's configuration is borrowed. */
+/*
+ * In two steps, the first with vmd's rights: networks, then files. -1 with a
+ * line in err. The VM's configuration is borrowed. vmconfig_free() ends what
+ * either has made.
+ */
+int	vmconfig_networks(struct vmconfig *, const struct config_vm *,
+	    const struct vmplace *, struct err *);
 int	vmconfig_make(struct vmconfig *, const struct config_vm *,
 	    const struct vmplace *, struct err *);
 void	vmconfig_free(struct vmconfig *);

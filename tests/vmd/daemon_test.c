@@ -820,6 +820,97 @@ test_privileges(void **state)
 	assert_int_equal(found, 4);
 }
 
+/* --- switches -------------------------------------------------------------------------------- */
+
+static void
+load(const struct fixture *f, const char *text)
+{
+	char path[96];
+	FILE *fp;
+
+	snprintf(path, sizeof(path), "%s/more.conf", f->f_dir);
+	fp = fopen(path, "w");
+	assert_non_null(fp);
+	fputs(text, fp);
+	assert_int_equal(fclose(fp), 0);
+	AGREED(f, "{\"command\":\"load\",\"file\":\"%s\"}", path);
+}
+
+/* What the process of a switch says. */
+static cJSON *
+switch_ask(const struct fixture *f, const char *name)
+{
+	char path[128];
+	cJSON *json;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/switch/%s.sock", f->f_run, name);
+	fd = control_connect(path, NULL);
+	assert_int_not_equal(fd, -1);
+	say(fd, "{\"command\":\"status\"}");
+	json = hear(fd);
+	close(fd);
+	return (json);
+}
+
+static int
+switch_ports(const struct fixture *f, const char *name)
+{
+	cJSON *json = switch_ask(f, name);
+	int n = cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(json,
+	    "ports"));
+
+	cJSON_Delete(json);
+	return (n);
+}
+
+#define NIC	",\"interfaces\":[{\"kind\":\"switch\",\"switch\":\"%s\"}]"
+
+static void
+test_switches(void **state)
+{
+	struct fixture *f = *state;
+	char nic[128];
+	pid_t a, b;
+
+	snprintf(nic, sizeof(nic), NIC, "lan");
+	REFUSED("EIO", f, START, "a", f->f_guest, "idle", nic);
+	load(f, "switch \"lan\" { }\nswitch \"other\" { nat }\n");
+	assert_int_equal(switch_ports(f, "lan"), 0);
+	assert_int_equal(switch_ports(f, "other"), 0);
+	AGREED(f, START, "a", f->f_guest, "idle", nic);
+	AGREED(f, START, "b", f->f_guest, "idle", nic);
+	assert_int_equal(switch_ports(f, "lan"), 2);
+	AGREED(f, "{\"command\":\"stop\",\"vm\":\"b\",\"force\":true,"
+	    "\"wait\":true}");
+	EVENTUALLY(switch_ports(f, "lan") == 1);
+
+	/* without vmd, the one that nobody uses ends */
+	a = (pid_t)number(f, "a", "pid");
+	assert_int_equal(processes(f), 4);
+	kill(f->f_pid, SIGKILL);
+	assert_int_equal(vmd_wait(f), -SIGKILL);
+	EVENTUALLY(processes(f) == 2);
+	vmd_start(f);
+	load(f, "switch \"lan\" { }\n");
+	assert_int_equal(switch_ports(f, "lan"), 1);
+	AGREED(f, START, "b", f->f_guest, "idle", nic);
+	assert_int_equal(switch_ports(f, "lan"), 2);
+	b = (pid_t)number(f, "b", "pid");
+
+	/* and after all others, the last one */
+	kill(f->f_pid, SIGKILL);
+	kill(a, SIGKILL);
+	kill(b, SIGKILL);
+	assert_int_equal(vmd_wait(f), -SIGKILL);
+	EVENTUALLY(processes(f) == 0);
+	vmd_start(f);
+	load(f, "switch \"lan\" { }\n");
+	assert_int_equal(switch_ports(f, "lan"), 0);
+	AGREED(f, "{\"command\":\"reset\",\"what\":\"switches\"}");
+	EVENTUALLY(processes(f) == 1);
+}
+
 /* --- many ------------------------------------------------------------------------------------ */
 
 static void
@@ -889,6 +980,7 @@ main(void)
 		VMD(test_second),
 		VMD(test_users),
 		VMD(test_privileges),
+		VMD(test_switches),
 		VMD(test_many),
 	};
 
