@@ -12,6 +12,9 @@ CC	?= cc
 PREFIX	?= /usr/local
 LIBDIR	?= $(PREFIX)/lib
 MANDIR	?= $(PREFIX)/share/man
+DOCDIR	?= $(PREFIX)/share/doc/vmm
+COMPDIR	?= $(PREFIX)/share/bash-completion/completions
+UNITDIR	?= $(PREFIX)/lib/systemd
 VERSION	:= 0.1.0
 SAN	?=
 comma	:= ,
@@ -318,7 +321,9 @@ check:
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBDIR)/pkgconfig \
 	    $(DESTDIR)$(PREFIX)/include/machine $(DESTDIR)$(MANDIR)/man4 \
-	    $(DESTDIR)$(MANDIR)/man8
+	    $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man8 \
+	    $(DESTDIR)$(UNITDIR)/system $(DESTDIR)$(UNITDIR)/user \
+	    $(DESTDIR)$(COMPDIR) $(DESTDIR)$(DOCDIR)
 	install -m 755 $(B)/bin/vmctl $(B)/bin/vmd $(DESTDIR)$(PREFIX)/bin/
 	install -m 644 $(B)/lib/libvmm.a $(DESTDIR)$(LIBDIR)/
 	install -m 755 $(B)/lib/libvmm.so $(DESTDIR)$(LIBDIR)/libvmm.so.0
@@ -329,7 +334,16 @@ install: all
 	install -m 644 include/machine/vmmvar.h \
 	    $(DESTDIR)$(PREFIX)/include/machine/
 	install -m 644 man/vmm.4 $(DESTDIR)$(MANDIR)/man4/
+	install -m 644 man/vm.conf.5 $(DESTDIR)$(MANDIR)/man5/
 	install -m 644 man/vmctl.8 man/vmd.8 $(DESTDIR)$(MANDIR)/man8/
+	install -m 644 completions/vmctl $(DESTDIR)$(COMPDIR)/
+	install -m 644 examples/vm.conf $(DESTDIR)$(DOCDIR)/
+	sed 's,@PREFIX@,$(PREFIX),' systemd/vmd.service \
+	    >$(DESTDIR)$(UNITDIR)/system/vmd.service
+	sed 's,@PREFIX@,$(PREFIX),' systemd/vmd-user.service \
+	    >$(DESTDIR)$(UNITDIR)/user/vmd.service
+	chmod 644 $(DESTDIR)$(UNITDIR)/system/vmd.service \
+	    $(DESTDIR)$(UNITDIR)/user/vmd.service
 
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/vmctl $(DESTDIR)$(PREFIX)/bin/vmd \
@@ -339,8 +353,11 @@ uninstall:
 	    $(DESTDIR)$(LIBDIR)/pkgconfig/vmm.pc \
 	    $(DESTDIR)$(PREFIX)/include/vmm.h \
 	    $(DESTDIR)$(PREFIX)/include/machine/vmmvar.h \
-	    $(DESTDIR)$(MANDIR)/man4/vmm.4 $(DESTDIR)$(MANDIR)/man8/vmctl.8 \
-	    $(DESTDIR)$(MANDIR)/man8/vmd.8
+	    $(DESTDIR)$(MANDIR)/man4/vmm.4 $(DESTDIR)$(MANDIR)/man5/vm.conf.5 \
+	    $(DESTDIR)$(MANDIR)/man8/vmctl.8 $(DESTDIR)$(MANDIR)/man8/vmd.8 \
+	    $(DESTDIR)$(COMPDIR)/vmctl $(DESTDIR)$(DOCDIR)/vm.conf \
+	    $(DESTDIR)$(UNITDIR)/system/vmd.service \
+	    $(DESTDIR)$(UNITDIR)/user/vmd.service
 
 clean:
 	rm -rf build

@@ -34,13 +34,34 @@ is "$installed" "./bin/vmctl
 ./lib/libvmm.so
 ./lib/libvmm.so.0
 ./lib/pkgconfig/vmm.pc
+./lib/systemd/system/vmd.service
+./lib/systemd/user/vmd.service
+./share/bash-completion/completions/vmctl
+./share/doc/vmm/vm.conf
 ./share/man/man4/vmm.4
+./share/man/man5/vm.conf.5
 ./share/man/man8/vmctl.8
 ./share/man/man8/vmd.8" "it installs what it should"
 is "$(find "$dest" ! -type d | grep -vc "^$dest$prefix/")" 0 \
     "and nothing outside PREFIX"
 "$dest$prefix/bin/vmctl" --version >/dev/null
 ok $? "the installed vmctl runs"
+"$dest$prefix/bin/vmd" -n -f "$dest$prefix/share/doc/vmm/vm.conf" \
+    >"$work/log" 2>&1
+ok $? "vmd takes the example" "$work/log"
+is "$(grep -h ^Exec "$dest$prefix"/lib/systemd/*/vmd.service | grep -c \
+    -e "=$prefix/bin/vmd -d\$" -e "=$prefix/bin/vmd -n\$")" 4 \
+    "units start the vmd that is installed"
+if command -v systemd-analyze >/dev/null; then
+	# what it would execute is not at its place, and no manager is asked
+	sed "s,$prefix/bin,$dest$prefix/bin," \
+	    "$dest$prefix/lib/systemd/system/vmd.service" \
+	    >"$work/vmd.service"
+	systemd-analyze verify --man=no "$work/vmd.service" >"$work/log" 2>&1
+	ok $? "the unit is one" "$work/log"
+else
+	skip "the unit is one" "no systemd-analyze here"
+fi
 
 # --- a client ------------------------------------------------------------------
 cat >"$work/client.c" <<'END'
