@@ -15,10 +15,11 @@ control_folder(uid_t uid, char *path, size_t size, struct err *err)
 
 	if (dir != NULL && dir[0] == '/')
 		n = snprintf(path, size, "%s", dir);
-	else if (dir != NULL && dir[0] != '\0')
+	else if (dir != NULL && dir[0] != '\0') {
+		errno = EINVAL;
 		return (err_set(err, "VMD_DIR is %s; it must be a path from /",
 		    dir));
-	else if (uid == 0)
+	} else if (uid == 0)
 		n = snprintf(path, size, "/run/vmd");
 	else if (xdg != NULL && xdg[0] == '/')
 		n = snprintf(path, size, "%s/vmd", xdg);
