@@ -281,26 +281,6 @@ session_stop(struct session *s, int status)
 	machine_stop(s->s_machine);
 }
 
-/*
- * Stops us as SIGTSTP does where nobody catches it: all threads, and not if no
- * shell is there to continue us. With job, what the terminal does at ^Z: all
- * of the job stops, such as the make that has started us.
- */
-static void
-session_suspend(bool job)
-{
-	struct sigaction sa, old;
-
-	memset(&sa, 0, sizeof(sa));
-	sigemptyset(&sa.sa_mask);
-	sa.sa_handler = SIG_DFL;
-	terminal_restore();
-	sigaction(SIGTSTP, &sa, &old);
-	kill(job ? 0 : getpid(), SIGTSTP);	/* we go on at SIGCONT */
-	sigaction(SIGTSTP, &old, NULL);
-	terminal_resume();
-}
-
 static void
 session_signal(void *arg, int signo)
 {
@@ -308,7 +288,7 @@ session_signal(void *arg, int signo)
 
 	switch (signo) {
 	case SIGTSTP:
-		session_suspend(false);
+		terminal_suspend(false);
 		break;
 	case SIGCONT:
 		terminal_resume();
@@ -342,7 +322,7 @@ session_escape(void *arg, char action)
 		(void)n;
 		break;
 	case 'z':
-		session_suspend(true);
+		terminal_suspend(true);
 		break;
 	}
 }

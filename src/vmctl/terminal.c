@@ -123,3 +123,18 @@ terminal_resume(void)
 		terminal_raw();
 	}
 }
+
+void
+terminal_suspend(bool job)
+{
+	struct sigaction sa, old;
+
+	memset(&sa, 0, sizeof(sa));
+	sigemptyset(&sa.sa_mask);
+	sa.sa_handler = SIG_DFL;
+	terminal_restore();
+	sigaction(SIGTSTP, &sa, &old);
+	kill(job ? 0 : getpid(), SIGTSTP);	/* we go on at SIGCONT */
+	sigaction(SIGTSTP, &old, NULL);
+	terminal_resume();
+}

@@ -4,6 +4,7 @@
 #ifndef VMCTL_TERMINAL_H
 #define VMCTL_TERMINAL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,6 +23,13 @@ void	terminal_init(void);
 void	terminal_raw(void);
 /* The same after a SIGCONT, when the shell may have changed the terminal. */
 void	terminal_resume(void);
+/*
+ * Stops us as SIGTSTP does where nobody catches it: all threads, and not if no
+ * shell is there to continue us. With job, what the terminal does at ^Z: all
+ * of the job stops, such as the make that has started us. The terminal is given
+ * back meanwhile.
+ */
+void	terminal_suspend(bool job);
 /* Gives it back. Async-signal-safe. */
 void	terminal_restore(void);
 
