@@ -15,8 +15,8 @@
 
 #define PATH_SIZE	108	/* of a socket's path */
 
-/* Connects to the vmd of a folder; -1 and errno. A folder that neither we nor
- * root made may hold anybody's socket. */
+/* Connects to a user's vmd; -1 with a line in err, and errno. A folder that neither
+ * we nor root made may hold anybody's socket. */
 static int
 connect_in(uid_t uid, struct err *err)
 {
@@ -27,7 +27,7 @@ connect_in(uid_t uid, struct err *err)
 		return (-1);
 	snprintf(path, sizeof(path), "%s/vmd.sock", dir);
 	if (stat(dir, &st) == -1)
-		return (-1);
+		return (err_sys(err, "%s", dir));
 	if (st.st_uid != 0 && st.st_uid != geteuid()) {
 		errno = EPERM;
 		return (err_set(err, "%s belongs to user %u, who is neither "

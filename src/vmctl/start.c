@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "config/config.h"
+#include "storage/image.h"
 #include "vmctl/daemon.h"
 
 enum { OPT_INITRD = 0x100, OPT_APPEND, OPT_CPUS, OPT_ENGINE, OPT_NET };
@@ -47,7 +48,7 @@ set_string(char **at, const char *value, struct err *err)
 	return (0);
 }
 
-/* The same file from any folder. What has a scheme (nbd://) is no path; what
+/* The same file from any folder. A disk of a server (nbd:) is no path; what
  * has a format before it (qcow2:) keeps that. */
 static int
 set_path(char **at, const char *word, struct err *err)
@@ -61,8 +62,7 @@ set_path(char **at, const char *word, struct err *err)
 			prefix = strlen(formats[n]);
 	if (word[prefix] == '\0')
 		return (err_set(err, "it names no file"));
-	if (word[prefix] == '/' || strstr(word + prefix, "://") != NULL ||
-	    strncmp(word + prefix, "nbd", 3) == 0)
+	if (word[prefix] == '/' || image_is_nbd(word + prefix))
 		return (set_string(at, word, err));
 	if (getcwd(cwd, sizeof(cwd)) == NULL)
 		return (err_sys(err, "where this folder is"));

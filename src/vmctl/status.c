@@ -171,24 +171,20 @@ add_foreground(cJSON *list, const char *word, struct err *err)
 static cJSON *
 gather(const char *word, struct err *err)
 {
-	cJSON *list = NULL, *all;
+	cJSON *list;
 	bool found;
 	int fd;
 
 	if ((fd = daemon_open(err)) != -1) {
-		all = daemon_vms(fd, NULL, err);
 		list = daemon_vms(fd, word, err);
-		close(fd);
-		if (all == NULL || list == NULL) {
-			cJSON_Delete(all);
-			cJSON_Delete(list);
-			return (NULL);
-		}
 		found = word != NULL && cJSON_GetArraySize(list) > 0;
-		cJSON_Delete(word != NULL && found ? all : list);
-		if (found)
+		if (list != NULL && word != NULL && !found) {
+			cJSON_Delete(list);
+			list = daemon_vms(fd, NULL, err);
+		}
+		close(fd);
+		if (list == NULL || found)
 			return (list);
-		list = all;
 	} else if (errno != ENOENT) {
 		return (NULL);
 	} else if ((list = cJSON_CreateArray()) == NULL) {
