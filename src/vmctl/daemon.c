@@ -15,8 +15,8 @@
 
 #define PATH_SIZE	108	/* of a socket's path */
 
-/* Connects to a user's vmd; -1 with a line in err, and errno. A folder that neither
- * we nor root made may hold anybody's socket. */
+/* Connects to a user's vmd; -1 with a line in err, and errno. A folder that
+ * neither we nor root made may hold anybody's socket. */
 static int
 connect_in(uid_t uid, struct err *err)
 {
