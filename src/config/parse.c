@@ -26,7 +26,11 @@ make_line(struct err *line, const struct lex_place *lp, const char *kind,
 
 	vsnprintf(text, sizeof(text), fmt, ap);
 	/* what is cut off is the end */
-	err_set(line, "%.200s:%u: %s%s", lp->lp_file, lp->lp_line, kind, text);
+	if (lp->lp_line == 0)
+		err_set(line, "%.200s: %s%s", lp->lp_file, kind, text);
+	else
+		err_set(line, "%.200s:%u: %s%s", lp->lp_file, lp->lp_line,
+		    kind, text);
 }
 
 void

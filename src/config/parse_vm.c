@@ -36,7 +36,20 @@ parse_text(struct parse *p, const struct lex_place *lp, char **member,
 	*member = text;
 }
 
-/* nbd://host/x, qcow2:/path: what is not simply a file is for others to judge. */
+/* How long is the format in front of a path, as in qcow2:disk? */
+static size_t
+format_length(const char *path)
+{
+	static const char *const formats[] = { "raw:", "qcow2:" };
+	size_t i;
+
+	for (i = 0; i < sizeof(formats) / sizeof(formats[0]); i++)
+		if (strncmp(path, formats[i], strlen(formats[i])) == 0)
+			return (strlen(formats[i]));
+	return (0);
+}
+
+/* nbd://host/x: what is no file is for others to judge. */
 static bool
 is_uri(const char *path)
 {
@@ -52,13 +65,15 @@ absolute(const struct lex_place *lp, char *path)
 {
 	const char *file = lp->lp_file, *slash = strrchr(file, '/');
 	const int folder = slash == NULL ? 0 : (int)(slash + 1 - file);
+	const size_t format = format_length(path);
 	char *full, *here = NULL;
 
-	if (path[0] == '/' || is_uri(path))
+	if (path[format] == '/' || (format == 0 && is_uri(path)))
 		return (path);
 	if ((file[0] != '/' && (here = getcwd(NULL, 0)) == NULL) ||
-	    asprintf(&full, "%s%s%.*s%s", here == NULL ? "" : here,
-	    here == NULL ? "" : "/", folder, file, path) == -1)
+	    asprintf(&full, "%.*s%s%s%.*s%s", (int)format, path,
+	    here == NULL ? "" : here, here == NULL ? "" : "/", folder, file,
+	    path + format) == -1)
 		full = NULL;
 	free(here);
 	free(path);

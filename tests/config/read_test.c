@@ -264,7 +264,7 @@ test_macros(void **state)
 {
 	static const struct config_macro macros[] = {
 		{ "mem", "256M" }, { "words", "memory 64M" }
-	};
+	}, bad[] = { { "a b", "c" } };
 	struct config cf;
 	struct err err;
 	const char *path, *text = "mem=\"1G\"\nd = \"/a\"\nd2=$d '/c d'\n"
@@ -273,6 +273,10 @@ test_macros(void **state)
 
 	(void)state;
 	path = file_of("vm.conf", text, strlen(text));
+	assert_int_equal(config_read(&cf, path, bad, 1, false, NULL, NULL,
+	    &err), -1);
+	assert_string_equal(err.e_text, "-D: \"a b\" is no name of a macro; use "
+	    "letters, digits and _");
 	if (config_read(&cf, path, macros, 2, false, NULL, NULL, &err) == -1)
 		fail_msg("%s", err.e_text);
 	assert_int_equal(cf.cf_vm[0]->cv_memory, 256 * MIB);
@@ -289,7 +293,9 @@ test_macros(void **state)
 static void
 test_include(void **state)
 {
-	static const char inner[] = "m=64M\nvm in { memory $m\ndisk here }";
+	static const char inner[] = "m=64M\nvm in { memory $m\ndisk here\n"
+	    "disk qcow2:there\ndisk nbd://there }";
+	char path[300];
 	struct config cf;
 	struct err err;
 
@@ -300,6 +306,9 @@ test_include(void **state)
 	assert_int_equal(cf.cf_nvms, 2);
 	assert_string_equal(cf.cf_vm[0]->cv_name, "in");
 	assert_string_equal(cf.cf_vm[0]->cv_disk[0].cd_path, at("sub/here"));
+	snprintf(path, sizeof(path), "qcow2:%s", at("sub/there"));
+	assert_string_equal(cf.cf_vm[0]->cv_disk[1].cd_path, path);
+	assert_string_equal(cf.cf_vm[0]->cv_disk[2].cd_path, "nbd://there");
 	assert_int_equal(cf.cf_vm[1]->cv_memory, 64 * MIB);
 	config_free(&cf);
 	/* a mistake has the included file's name and line */
