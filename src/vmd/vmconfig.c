@@ -189,6 +189,9 @@ vmconfig_make(struct vmconfig *vc, const struct config_vm *cv,
 	mc->mc_memory = cv->cv_memory;
 	mc->mc_engine = cv->cv_engine;
 	mc->mc_exit_port = -1;
+	if (cv->cv_cpus > 1)
+		return (err_set(err, "it is to have %u CPUs; a VM has one",
+		    cv->cv_cpus));
 	mc->mc_console_in = mc->mc_console_out = -1;
 	if (cv->cv_boot != NULL && (mc->mc_kernel = boot_file(vc,
 	    cv->cv_boot, vl->vl_uid, vl->vl_copy, err)) == NULL)
