@@ -74,6 +74,20 @@ is "$(info grown.qcow2 virtual-size)" 67108864 "its size"
 run create -i sub/two.qcow2 flat.img
 same base.img flat.img "a chain made one"
 
+# a server
+nbdkit -f -U "$work/sock" file in.img 2>/dev/null &
+server=$!
+children+=("$server")
+eventually test -S sock
+uri="nbd+unix:///?socket=$work/sock"
+run create -i "$uri" "$work/fetched.img"
+same in.img fetched.img "what a server offers"
+run create -b "$uri" "$work/far.qcow2"
+is "$status" 0 "a base on a server"
+run create -i far.qcow2 near.img
+same in.img near.img "is read through it"
+end "$server"
+
 # refusals
 refused "a file that is there" "a exists" create -s 1M a
 ln -s nowhere dangling

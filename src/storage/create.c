@@ -216,7 +216,7 @@ create_content(const struct image_create *c, int fd, struct image *in,
 static char *
 create_base_name(const char *path, const char *base)
 {
-	if (base[0] == '/' || strchr(path, '/') == NULL)
+	if (base[0] == '/' || strchr(path, '/') == NULL || image_is_nbd(base))
 		return (strdup(base));
 	return (realpath(base, NULL));
 }
@@ -241,7 +241,7 @@ create_format(const struct image_create *c, int fd, const struct image *base,
 	if (name == NULL)
 		return (err_sys(err, "disk %s", base->im_path));
 	ret = qcow2_create(fd, c->ic_path, c->ic_made, name,
-	    base->im_ops->io_name, err);
+	    image_is_nbd(name) ? "raw" : base->im_ops->io_name, err);
 	free(name);
 	return (ret);
 }

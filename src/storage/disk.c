@@ -5,8 +5,8 @@
  * threads of its own whatever would block.
  *
  * 1. A request is in d_queue, or with one worker that will call dr_done.
- * 2. There is always one worker; more start, up to DISK_WORKERS, when a request
- *    finds none idle. A worker lives until disk_close().
+ * 2. There is always one worker; more start, up to d_max, when a request finds
+ *    none idle. A worker lives until disk_close().
  * 3. d_idle workers wait; d_queued requests do. While there are more of the
  *    latter, a worker more is wanted.
  *
@@ -23,7 +23,8 @@
 #include "storage/disk.h"
 #include "storage/image.h"
 
-#define DISK_WORKERS	4
+#define DISK_WORKERS	4	/* for a file */
+#define DISK_WORKERS_MAX 16	/* for a server, which takes its time */
 #define DISK_SECTOR	512
 
 struct disk {
@@ -37,8 +38,9 @@ struct disk {
 	unsigned	 d_queued;	/* [m] */
 	unsigned	 d_idle;	/* [m] */
 	unsigned	 d_nworkers;	/* [m] */
+	unsigned	 d_max;		/* [I] of them */
 	bool		 d_closing;	/* [m] */
-	pthread_t	 d_worker[DISK_WORKERS];
+	pthread_t	 d_worker[DISK_WORKERS_MAX];
 };
 
 /* --- carrying out --------------------------------------------------------- */
@@ -194,7 +196,7 @@ disk_submit(struct disk *d, struct disk_req *r)
 	*d->d_tail = r;
 	d->d_tail = &r->dr_next;
 	/* Without a new worker, one that is at work takes it later. */
-	if (++d->d_queued > d->d_idle && d->d_nworkers < DISK_WORKERS)
+	if (++d->d_queued > d->d_idle && d->d_nworkers < d->d_max)
 		(void)disk_worker_start(d);
 	else
 		pthread_cond_signal(&d->d_work);
@@ -232,6 +234,7 @@ disk_open(struct disk **dp, const char *path, int flags, struct err *err)
 	if (image_open(&d->d_image, path, flags & DISK_RDONLY, err) == -1)
 		goto fail;
 	disk_identify(d);
+	d->d_max = d->d_image.im_fd == -1 ? DISK_WORKERS_MAX : DISK_WORKERS;
 	pthread_mutex_init(&d->d_lock, NULL);
 	pthread_cond_init(&d->d_work, NULL);
 	d->d_tail = &d->d_queue;

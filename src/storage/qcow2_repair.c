@@ -7,12 +7,11 @@
  *
  * Threads: that of opening.
  */
-#include <sys/stat.h>
-
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "storage/qcow2.h"
@@ -162,12 +161,13 @@ qcow2_repair(struct qcow2 *q, struct err *err)
 {
 	struct repair r = { .r_qcow2 = q };
 	uint64_t changed = 0;
-	struct stat st;
+	off_t size;
 	bool good;
 
-	if (fstat(q->q_fd, &st) == -1)
+	/* A block device has a size too. */
+	if ((size = lseek(q->q_fd, 0, SEEK_END)) == -1)
 		return (err_sys(err, "disk %s", q->q_path));
-	r.r_n = qcow2_units((uint64_t)st.st_size, q->q_cluster_bits);
+	r.r_n = qcow2_units((uint64_t)size, q->q_cluster_bits);
 	good = r.r_n <= CLUSTERS_MAX;
 	if (good) {
 		r.r_count = calloc(r.r_n + 1, sizeof(*r.r_count));
