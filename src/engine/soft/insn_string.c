@@ -6,9 +6,11 @@
  *    that a fault or an exit in the middle leaves an instruction that goes on
  *    where it was.
  * 2. A repetition looks at c_request after each element or run of elements;
- *    if something waits it returns with RIP on itself.
- * 3. Going up in RAM, a run of elements inside a page is done by the host's
- *    own repeated instruction: overlapping operands come out as on hardware.
+ *    if something waits it returns with RIP on itself. REQ_WINDOW does not
+ *    wait for it while IF is clear, which no repetition changes.
+ * 3. Going up in RAM, MOVS also down, a run of elements inside a page is done
+ *    by the host's own repeated instruction: overlapping operands come out as
+ *    on hardware.
  */
 #include "engine/soft/operand.h"
 
@@ -69,12 +71,41 @@ run_length(const struct cpu *c, const struct insn *i, unsigned seg,
 	return (bytes / size < count ? bytes / size : count);
 }
 
+/* The same for elements going down. */
+static uint64_t
+run_length_down(const struct cpu *c, const struct insn *i, unsigned seg,
+    uint64_t off, uint64_t linear, unsigned size, int access, uint64_t count)
+{
+	const struct segment *s = &c->c_seg[seg];
+	uint64_t before = (linear & PAGE_MASK) / size, n;
+
+	if ((linear & PAGE_MASK) + size > PAGE_SIZE)
+		return (0);
+	if (!c->c_code64 && (s->s_flat & access) != access &&
+	    (s->s_ar & (AR_CODE | AR_DOWN)) == AR_DOWN)
+		return (0);
+	if (i->i_asize != 8 && off / size < before)
+		before = off / size;
+	n = before + 1;
+	return (n < count ? n : count);
+}
+
 /* May a run be taken at all? */
 static inline bool
-runs(struct cpu *c)
+runs(struct cpu *c, bool down)
 {
-	return ((c->c_rflags & FL_DF) == 0 && (atomic_load_explicit(
+	return ((down || (c->c_rflags & FL_DF) == 0) && (atomic_load_explicit(
 	    &c->c_request, memory_order_relaxed) & REQ_STEP) == 0);
+}
+
+/* Does something wait that is to be looked at before the next element? */
+static inline bool
+waits(struct cpu *c)
+{
+	const unsigned later = c->c_rflags & FL_IF ? 0 : REQ_WINDOW;
+
+	return ((atomic_load_explicit(&c->c_request, memory_order_relaxed) &
+	    ~later) != 0);
 }
 
 /*
@@ -90,8 +121,7 @@ more(struct cpu *c, const struct insn *i, uint64_t elements, bool last)
 	mem_progress(c);
 	if (count == 0 || last)
 		return (false);
-	if (__builtin_expect(atomic_load_explicit(&c->c_request,
-	    memory_order_relaxed) == 0, 1))
+	if (__builtin_expect(!waits(c), 1))
 		return (true);
 	c->c_rip -= i->i_len;
 	return (false);
@@ -118,10 +148,47 @@ movs1_##z(struct cpu *c, const struct insn *i)				\
 	advance(c, i, RDI, BYTES_##z);					\
 }									\
 static uint64_t								\
+movs_down_##z(struct cpu *c, const struct insn *i, uint64_t count)	\
+{									\
+	uint64_t from = source(c, i, BYTES_##z), to, n, above;		\
+	uint8_t *s, *d;							\
+									\
+	if (mem_host(c, from, BYTES_##z, ENGINE_READ) == NULL)		\
+		return (0);						\
+	to = destination(c, i, BYTES_##z, ENGINE_WRITE);		\
+	/* a fault names the first element */				\
+	if (mem_host(c, to, BYTES_##z, ENGINE_WRITE) == NULL)		\
+		return (0);						\
+	n = run_length_down(c, i, i->i_seg, offset(c, i, RSI), from,	\
+	    BYTES_##z, ENGINE_READ, count);				\
+	n = run_length_down(c, i, SEG_ES, offset(c, i, RDI), to,	\
+	    BYTES_##z, ENGINE_WRITE, n);				\
+	if (n < 2)							\
+		return (0);						\
+	above = (n - 1) * BYTES_##z;					\
+	if ((s = mem_host(c, from - above, n * BYTES_##z,		\
+	    ENGINE_READ)) == NULL ||					\
+	    (d = mem_host(c, to - above, n * BYTES_##z,			\
+	    ENGINE_WRITE)) == NULL)					\
+		return (0);						\
+	s += above;							\
+	d += above;							\
+	count = n;							\
+	__asm__ volatile("std\n\trep movs" #z "\n\tcld"		\
+	    : "+S" (s), "+D" (d), "+c" (count) : : "memory", "cc");	\
+	advance(c, i, RSI, n * BYTES_##z);				\
+	advance(c, i, RDI, n * BYTES_##z);				\
+	return (n);							\
+}									\
+static uint64_t								\
 movs_run_##z(struct cpu *c, const struct insn *i, uint64_t count)	\
 {									\
-	uint64_t from = source(c, i, BYTES_##z), to, n;			\
+	uint64_t from, to, n;						\
 	void *s, *d;							\
+									\
+	if (c->c_rflags & FL_DF)					\
+		return (movs_down_##z(c, i, count));			\
+	from = source(c, i, BYTES_##z);					\
 									\
 	/* The source's faults come first. */				\
 	if (mem_host(c, from, BYTES_##z, ENGINE_READ) == NULL)		\
@@ -191,6 +258,10 @@ REPEATABLE(lods, z)
 #define LODS_SET_l(c, v)	((c)->c_gpr[RAX] = (v))
 #define LODS_SET_q(c, v)	((c)->c_gpr[RAX] = (v))
 
+/* Whose runs may go down. */
+enum { movs_downwards = true, stos_downwards = false,
+    lods_downwards = false };
+
 #define REPEATABLE(op, z)						\
 static void								\
 op##_##z(struct cpu *c, const struct insn *i)				\
@@ -202,7 +273,8 @@ op##_##z(struct cpu *c, const struct insn *i)				\
 		return;							\
 	}								\
 	while ((count = repeat_count(c, i)) != 0) {			\
-		n = runs(c) ? op##_run_##z(c, i, count) : 0;		\
+		n = runs(c, op##_downwards) ?				\
+		    op##_run_##z(c, i, count) : 0;			\
 		if (n == 0) {						\
 			op##1_##z(c, i);				\
 			n = 1;						\
@@ -335,7 +407,7 @@ op##_##z(struct cpu *c, const struct insn *i)				\
 		return;							\
 	}								\
 	while ((count = repeat_count(c, i)) != 0) {			\
-		n = runs(c) ? op##_run_##z(c, i, count) : 0;		\
+		n = runs(c, false) ? op##_run_##z(c, i, count) : 0;	\
 		if (n == 0) {						\
 			op##1_##z(c, i);				\
 			n = 1;						\
