@@ -644,7 +644,7 @@ firmware_new(struct machine *m, struct err *err)
 	if (m->m_firmware == NULL)
 		return (0);
 	boot_order(m, order, sizeof(order));
-	pci_wire_lines(m->m_pci);
+	pci_for_firmware(m->m_pci);
 	if ((error = firmware_configure(m->m_fw, &fc)) != 0 ||
 	    (error = firmware_map(m->m_firmware, m->m_ports,
 	    m->m_mmio)) != 0) {

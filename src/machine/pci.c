@@ -45,12 +45,25 @@
 #define ASSIGN_MEM	0xf0000000u
 #define ASSIGN_MEM_STEP	0x10000u
 
-/* The host bridge is OpenBSD's: vendor 0b5d, device 0666. Its subsystem says
- * that there is a firmware configuration device: so firmware looks for it. */
+/* The host bridge is OpenBSD's: vendor 0b5d, device 0666. */
 #define BRIDGE_VENDOR	0x0b5d
 #define BRIDGE_DEVICE	0x0666
-#define BRIDGE_SUBVENDOR 0x1af4
-#define BRIDGE_SUBDEVICE 0x1100
+
+/*
+ * Firmware has to know its chipset: it finds Intel's 82441FX, by whose PAM
+ * registers (3.2.19) it would make RAM of the ROM below 1 MiB, and do so again
+ * when a guest jumps to the reset vector. Here that is RAM, always. The
+ * subsystem says that there is a firmware configuration device.
+ */
+#define I440FX_VENDOR	0x8086
+#define I440FX_DEVICE	0x1237
+#define I440FX_REVISION	0x02
+#define I440FX_PAM	0x59
+#define I440FX_PAMS	7
+#define  PAM_HIGH_RAM	0x30
+#define  PAM_LOW_RAM	0x03		/* but for the first register */
+#define QEMU_SUBVENDOR	0x1af4
+#define QEMU_SUBDEVICE	0x1100
 
 struct pci {
 	pthread_mutex_t	 pc_lock;
@@ -328,8 +341,6 @@ pci_new(struct bus *ports, struct bus *memory)
 	pc->pc_bridge.pf_name = "host bridge";
 	pc->pc_bridge.pf_vendor = BRIDGE_VENDOR;
 	pc->pc_bridge.pf_device = BRIDGE_DEVICE;
-	pc->pc_bridge.pf_subvendor = BRIDGE_SUBVENDOR;
-	pc->pc_bridge.pf_subdevice = BRIDGE_SUBDEVICE;
 	pc->pc_bridge.pf_class = 0x06;		/* bridge, host */
 	pci_attach(pc, &pc->pc_bridge, 0, NULL);
 	if ((error = bus_add(ports, &pc->pc_address_window)) != 0 ||
@@ -436,10 +447,20 @@ pci_reset(struct pci *pc)
 }
 
 void
-pci_wire_lines(struct pci *pc)
+pci_for_firmware(struct pci *pc)
 {
-	struct pci_function *pf;
+	struct pci_function *pf = &pc->pc_bridge;
+	unsigned i;
 	int slot;
+
+	cfg_put(pf, CFG_VENDOR, 2, I440FX_VENDOR);
+	cfg_put(pf, CFG_DEVICE, 2, I440FX_DEVICE);
+	cfg_put(pf, CFG_REVISION, 1, I440FX_REVISION);
+	cfg_put(pf, CFG_SUBVENDOR, 2, QEMU_SUBVENDOR);
+	cfg_put(pf, CFG_SUBDEVICE, 2, QEMU_SUBDEVICE);
+	for (i = 0; i < I440FX_PAMS; i++)
+		pf->pf_config[I440FX_PAM + i] =
+		    PAM_HIGH_RAM | (i > 0 ? PAM_LOW_RAM : 0);
 
 	for (slot = 1; slot < PCI_SLOTS; slot++) {
 		if ((pf = pc->pc_slot[slot]) == NULL || !pf->pf_intx)

@@ -67,10 +67,10 @@ void		 pci_remove(struct pci_function *);
 uint8_t		 pci_capability(struct pci_function *, uint8_t id, uint8_t len);
 /* Bus reset: decoding off, BARs 0, what the guest wrote gone. */
 void		 pci_reset(struct pci *);
-/* For firmware that configures the bus itself without knowing how the board's
- * lines run: the Interrupt Line registers say it, read-only. Before VCPUs run,
- * after the last pci_add(). */
-void		 pci_wire_lines(struct pci *);
+/* For firmware that configures the bus itself: the host bridge is one that it
+ * knows, and how the board's lines run say the Interrupt Line registers,
+ * read-only. Before VCPUs run, after the last pci_add(). */
+void		 pci_for_firmware(struct pci *);
 /* Gives every BAR an address and enables decoding, as firmware would. */
 void		 pci_assign(struct pci *);
 
