@@ -216,11 +216,18 @@ for words, text in ((["load"], "name one file"),
                     (["pause", "-x", "a"], "option -x is unknown"),
                     (["status", "a", "b"], "one id or name only")):
     refused(" ".join(words) + ": refused", text, *words)
-for command in ("console", "load", "log", "pause", "unpause", "reload",
+for command in ("console", "help", "load", "log", "pause", "unpause", "reload",
                 "reset", "show", "start", "status", "stop", "wait"):
     status, out, err = run(command, "--help")
     ok(status == 0 and out.startswith(f"usage: vmctl {command}") and
        err == "", f"{command} --help", out, err)
+
+status, out, err = run("help")
+same((status, out, err), run("--help"), "help")
+status, out, err = run("help", "con")
+same((status, out, err), run("console", "--help"), "help con")
+refused("help of what is not there", "no command xyzzy", "help", "xyzzy")
+refused("help of two", "one command only", "help", "run", "stop")
 
 # --- what vmd refuses, and answers that are none ------------------------------
 vmd.answers["pause"] = error("EPERM", "web is not yours")
@@ -379,7 +386,9 @@ for words, text in (
         (["-d", "a"] * 5, "more than 4 disks"),
         (["-L"] * 5, "more than 4 interfaces"),
         (["-i", "5"], "-i: "), (["-i", "x"], "-i: "), (["-m", "x"], "-m: "),
-        (["--cpus", "x"], "cpus: "), (["-B", "floppy"], "no device to boot"),
+        (["-m", "0"], "-m: "), (["-m", "512"], "512M"),
+        (["-m", "1500K"], "whole megabytes"), (["-m", "64G"], "32768M"),
+        (["--cpus", "x"], "cpus: "), (["--cpus", "0"], "cpus: "), (["-B", "floppy"], "no device to boot"),
         (["--net", "x"], "net: "), (["-x"], "option -x is unknown"),
         (["-m"], "-m needs a value")):
     vmd.asked.clear()

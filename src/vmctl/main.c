@@ -17,6 +17,8 @@
 #include "base/log.h"
 #include "vmctl/daemon.h"
 
+static int	help_command(const struct command *, int, char **);
+
 static const struct command commands[] = {
 	{ "run", run_command, "[options] [name]",
 	    "start a VM in the foreground, its console on this terminal",
@@ -107,6 +109,8 @@ static const struct command commands[] = {
 	{ "reset", reset_command, "[all | switches | vms]",
 	    "end VMs and forget what is configured", NULL },
 	{ "log", log_command, "brief | verbose", "how much vmd logs", NULL },
+	{ "help", help_command, "[command]",
+	    "tell of the commands, or of one", NULL },
 	{ "info", info_command, "[-j]", "tell which CPU engines work here",
 	    "-j, --json  as JSON\n" },
 };
@@ -152,7 +156,8 @@ bad_option(const struct command *c, char **argv, int opt)
 int
 help(const struct command *c)
 {
-	printf("usage: vmctl %s %s\n%s.\n", c->c_name, c->c_args, c->c_what);
+	printf("usage: vmctl %s%s%s\n%s.\n", c->c_name,
+	    c->c_args[0] == '\0' ? "" : " ", c->c_args, c->c_what);
 	if (c->c_help != NULL)
 		printf("\n%s", c->c_help);
 	return (0);
@@ -165,8 +170,10 @@ help_all(void)
 
 	printf("usage: vmctl [-v] command [argument ...]\n\n");
 	for (i = 0; i < NCOMMANDS; i++)
-		printf("    %-34s %s\n        %s\n", commands[i].c_name,
-		    commands[i].c_what, commands[i].c_args);
+		printf("    %-34s %s\n%s%s%s", commands[i].c_name,
+		    commands[i].c_what, commands[i].c_args[0] == '\0' ? "" :
+		    "        ", commands[i].c_args,
+		    commands[i].c_args[0] == '\0' ? "" : "\n");
 	printf("\n-v, --verbose  say more; twice: still more\n"
 	    "--version      print the version\n"
 	    "--help         print this, or after a command, its options\n");
@@ -196,6 +203,22 @@ command_find(const char *word)
 	if (found == NULL)
 		complain("there is no command %s; see \"vmctl --help\"", word);
 	return (found);
+}
+
+static int
+help_command(const struct command *c, int argc, char **argv)
+{
+	const struct command *about;
+
+	if (argc > 2)
+		return (complain("%s: one command only", c->c_name));
+	if (argc < 2)
+		return (help_all());
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+		return (help(c));
+	if ((about = command_find(argv[1])) == NULL)
+		return (STATUS_ERROR);
+	return (help(about));
 }
 
 /* Descriptors 0 to 2 are open from here on, so that no file that is opened

@@ -144,11 +144,12 @@ add_net(struct start *st, const char *word, struct err *err)
 }
 
 static int
-set_number(unsigned *at, const char *word, unsigned long max, struct err *err)
+set_number(unsigned *at, const char *word, unsigned long min,
+    unsigned long max, struct err *err)
 {
 	unsigned long n;
 
-	if (parse_number(word, 0, max, &n, err) == -1)
+	if (parse_number(word, min, max, &n, err) == -1)
 		return (-1);
 	*at = (unsigned)n;
 	return (0);
@@ -175,15 +176,17 @@ set_option(struct start *st, int opt, const char *word, struct err *err)
 		return (add_disk(vm, word, err));
 	case 'i':
 		st->st_net = true;
-		return (set_number(&vm->cv_interfaces, word, CONFIG_NICS_MAX,
-		    err));
+		return (set_number(&vm->cv_interfaces, word, 0,
+		    CONFIG_NICS_MAX, err));
 	case 'L':
 		if ((cn = add_nic(st, err)) == NULL)
 			return (-1);
 		cn->cn_kind = CONFIG_NIC_LOCAL;
 		return (0);
 	case 'm':
-		return (parse_size(word, &vm->cv_memory, err));
+		if (parse_size(word, &vm->cv_memory, err) == -1)
+			return (-1);
+		return (memory_check(vm->cv_memory, err));
 	case 'n':
 		if ((cn = add_nic(st, err)) == NULL)
 			return (-1);
@@ -199,7 +202,7 @@ set_option(struct start *st, int opt, const char *word, struct err *err)
 	case OPT_APPEND:
 		return (set_string(&vm->cv_append, word, err));
 	case OPT_CPUS:
-		return (set_number(&vm->cv_cpus, word, 512, err));
+		return (set_number(&vm->cv_cpus, word, 1, 512, err));
 	case OPT_ENGINE:
 		return (set_string(&vm->cv_engine, word, err));
 	case OPT_INITRD:
