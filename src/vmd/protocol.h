@@ -10,10 +10,10 @@
  * start      vm | config, template?             id, name, tty
  *            "vm" starts one that is configured; "config" (config_vm_json())
  *            defines and starts one, as an instance of "template" if named
- * stop       vm | all, force?, wait?            how: powerdown, killed (the
- *            guest did not listen), terminated (force); with wait when it has
- *            ended, else at once with how: asked
- * wait       vm                                 end: how it ended (below)
+ * stop       vm | all, force?, wait?            how: asked, terminated; with
+ *            wait when it has ended: id, name, end, how, why?; of "all" a list
+ *            of these in "vms"
+ * wait       vm                                 id, name, end, how, why?
  * pause      vm                                 -
  * unpause    vm                                 -
  * console    vm                                 a descriptor (below)
@@ -23,25 +23,38 @@
  * log        verbose: true or false             -
  * shutdown   -                                  stops the VMs in order, ends
  *
- * A VM in "vms":
+ * end: poweroff, crash, terminated (forced), error, killed, restarts (too
+ * often). how: powerdown if the guest did what stop asked it to, else the same
+ * as end. why: a line for people, as what the guest did not do.
+ *
+ * A VM in "vms" of status:
  *   id, name, pid (0: does not run), cpus, memory (bytes), resident (bytes),
  *   tty ("" if none), owner (text), uid, state: running, paused, stopping,
- *   stopped; engine, uptime (seconds), disks and interfaces as configured
- *   (interfaces with mac and, where vmd knows it, address).
+ *   stopped, waiting (for its turn to start), starting; engine, uptime
+ *   (seconds), disks and interfaces as configured (interfaces: kind, mac,
+ *   switch?). Long lists come in several answers ("more").
  *
- * From vmd to a VM's process, on the socket that is the process's own and that
- * a vmd started later finds again:
+ * From vmd to a VM's process: first, on a socket that the process inherits,
  *
- * hello      -               id, name, pid, uid, tty, config, state, engine
- * status     -               as hello, without config
- * stop       force?          asks the guest (power button and vmmci)
+ * run        id, name, uid (of its owner), order (of starts), dir (the runtime
+ *            folder), config, verbose, foreign (defined by that user, whose
+ *            rights it has), copy (but boots from what vmd's user said);
+ *            answered as status is when the machine is there
+ *
+ * then on this one or one that is connected to its own socket later:
+ *
+ * hello      -               as status, and config
+ * status     -               id, name, pid, uid, tty, state, engine, since
+ *                            (CLOCK_BOOTTIME), order, foreign
+ * stop       force?          how; asks the guest (power button)
  * pause, unpause             -
  * console    -               a descriptor
  * log        verbose         -
  *
- * Its events: {"event": "state", "state": ...}, {"event": "log", "line": ...},
- * {"event": "end", "end": ..., "error"?: text}. Ends: poweroff, crash,
- * terminated, error, killed, restarts (rebooted too often).
+ * Its events: {"event": "state", "state": ...}, {"event": "log", "line": ...,
+ * "warning": ...}, {"event": "end", "end": ..., "how": ..., "error"?: text}.
+ *
+ * Switches are spoken to by vmd/switch.h.
  *
  * A console is a stream socket: what comes from it is what the guest wrote,
  * the last 64 KiB of it at first, what is sent goes to the guest. Any number
