@@ -4,6 +4,9 @@
  * then must be an image without corruption in which every sector has what the
  * last flush made sure of, or what was written to it after.
  *
+ * And the host's errors at any moment: a request that met one may have been
+ * carried out or not, in part too; all others are as ever.
+ *
  *	killed		every call up to a point was made
  *	powerless	every call up to the last fdatasync before it; of those
  *			after that, some sectors
@@ -13,6 +16,7 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -49,6 +53,19 @@ struct call {
 static struct call calls[CALLS_MAX];
 static unsigned ncalls, op_now;
 static int watched = -1;		/* a descriptor */
+static unsigned failing;		/* one call in so many; 0: none */
+static unsigned fail_seed, nfailed;
+
+static bool
+fails(int fd)
+{
+	if (fd != watched || failing == 0 ||
+	    (unsigned)rand_r(&fail_seed) % failing != 0)
+		return (false);
+	nfailed++;
+	errno = rand_r(&fail_seed) % 2 ? ENOSPC : EIO;
+	return (true);
+}
 
 static struct call *
 record(int fd, enum kind kind, uint64_t offset, size_t len)
@@ -73,6 +90,13 @@ pwritev(int fd, const struct iovec *iov, int niov, off_t offset)
 	size_t len = 0;
 	int i;
 
+	if (fails(fd)) {
+		/* some of it gets there */
+		if (rand_r(&fail_seed) % 2 && iov->iov_len > SECTOR)
+			syscall(SYS_pwrite64, fd, iov->iov_base, SECTOR,
+			    offset);
+		return (-1);
+	}
 	for (i = 0; i < niov; i++)
 		len += iov[i].iov_len;
 	c = record(fd, CALL_WRITE, (uint64_t)offset, len);
@@ -86,6 +110,8 @@ pwritev(int fd, const struct iovec *iov, int niov, off_t offset)
 int
 fdatasync(int fd)
 {
+	if (fails(fd))
+		return (-1);
 	record(fd, CALL_SYNC, 0, 0);
 	return (0);		/* the host's disk is not what is tested */
 }
@@ -104,6 +130,7 @@ struct op {
 	char		 o_kind;	/* Write, Zero, Flush */
 	unsigned	 o_first, o_n;	/* sectors */
 	unsigned	 o_end;		/* calls recorded when it was done */
+	bool		 o_failed;
 };
 
 static struct op ops[OPS_MAX];
@@ -155,7 +182,11 @@ run_op(struct image *im, unsigned *seed)
 		error = im->im_ops->io_flush(im);
 		break;
 	}
-	assert_int_equal(error, 0);
+	if (failing == 0)
+		assert_int_equal(error, 0);
+	else if (error != 0 && error != EIO && error != ENOSPC)
+		fail_msg("an error of its own: %s", strerror(error));
+	o->o_failed = error != 0;
 	o->o_end = ncalls;
 	nops++;
 }
@@ -215,7 +246,7 @@ allowed(unsigned sector, const uint8_t *got, unsigned end)
 
 	/* the requests that a flush which ended made sure of */
 	for (i = 0; i < nops && ops[i].o_end <= end; i++)
-		if (ops[i].o_kind == 'F')
+		if (ops[i].o_kind == 'F' && !ops[i].o_failed)
 			flushed = i;
 	/* the last of those, or any later one that began */
 	any = memcmp(initial + sector * SECTOR, got, SECTOR) == 0;
@@ -226,7 +257,7 @@ allowed(unsigned sector, const uint8_t *got, unsigned end)
 		    sector >= ops[i].o_first + ops[i].o_n)
 			continue;
 		content(i, sector, want);
-		if (i < flushed)
+		if (i < flushed && !ops[i].o_failed)
 			any = memcmp(want, got, SECTOR) == 0;
 		else
 			any |= memcmp(want, got, SECTOR) == 0;
@@ -264,6 +295,23 @@ check_image(const char *options, unsigned end, bool lazy, bool tear)
 			    options, end, tear, i);
 }
 
+/* The initial image: holes, or compressed clusters and a snapshot. */
+static void
+make_start(const char *options, bool compressed)
+{
+	unsigned i;
+
+	for (i = 0; i < SIZE; i++)
+		initial[i] = (uint8_t)(compressed ? i / 512 : 0);
+	storage_save("model", initial, SIZE);
+	storage_run("qemu-img convert -f raw -O qcow2 %s -o %s %s %s",
+	    compressed ? "-c" : "", options, storage_at("model"),
+	    storage_at("start"));
+	if (compressed)
+		storage_run("qemu-img snapshot -q -c s %s",
+		    storage_at("start"));
+}
+
 static void
 forget(void)
 {
@@ -284,15 +332,7 @@ crash(const char *options, bool compressed, unsigned points, unsigned *seed)
 
 	printf("# %s\n", options);
 	forget();
-	for (i = 0; i < SIZE; i++)
-		initial[i] = (uint8_t)(compressed ? i / 512 : 0);
-	storage_save("model", initial, SIZE);
-	storage_run("qemu-img convert -f raw -O qcow2 %s -o %s %s %s",
-	    compressed ? "-c" : "", options, storage_at("model"),
-	    storage_at("start"));
-	if (compressed)
-		storage_run("qemu-img snapshot -q -c s %s",
-		    storage_at("start"));
+	make_start(options, compressed);
 	storage_run("cp %s %s", storage_at("start"), storage_at("run"));
 	assert_int_equal(image_open(&im, storage_at("run"), false, &err), 0);
 	watched = im.im_fd;
@@ -333,6 +373,49 @@ test_crash(void **state)
 	forget();
 }
 
+/* The host fails now and then; the last flush succeeds. */
+static void
+errors(const char *options, bool compressed, unsigned *seed)
+{
+	struct image im;
+	struct err err;
+	unsigned i;
+
+	forget();
+	make_start(options, compressed);
+	storage_run("cp %s %s", storage_at("start"), storage_at("q"));
+	assert_int_equal(image_open(&im, storage_at("q"), false, &err), 0);
+	watched = im.im_fd;
+	failing = 4 + (unsigned)rand_r(seed) % 40;
+	fail_seed = (unsigned)rand_r(seed);
+	nfailed = 0;
+	for (i = 0; i < 300 && ncalls < CALLS_MAX - 2000; i++)
+		run_op(&im, seed);
+	failing = 0;
+	for (i = 0; i < 20 && ncalls < CALLS_MAX - 2000; i++)
+		run_op(&im, seed);
+	image_close(&im);
+	watched = -1;
+	printf("# %s: %u errors\n", options, nfailed);
+	assert_true(nfailed > 0);
+	check_image(options, ncalls, false, false);
+}
+
+static void
+test_errors(void **state)
+{
+	unsigned seed = storage_seed(), i;
+
+	(void)state;
+	for (i = 0; i < 4; i++) {
+		errors("cluster_size=64k", false, &seed);
+		errors("cluster_size=4k", true, &seed);
+		errors("cluster_size=512,refcount_bits=64", i % 2, &seed);
+		errors("cluster_size=4k,lazy_refcounts=on", false, &seed);
+	}
+	forget();
+}
+
 static int
 setup(void **state)
 {
@@ -352,6 +435,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_crash),
+		cmocka_unit_test(test_errors),
 	};
 
 	return (cmocka_run_group_tests(tests, setup, teardown));
