@@ -82,7 +82,6 @@ static const struct row {
 	{ "dup3",		ANY },
 	{ "close",		ANY },
 	{ "close_range",	ANY },
-	{ "io_uring_enter",	ANY },
 
 	/* files to read: kernels at a reboot, the host's name servers */
 	{ "open",	{ true, 1, SCMP_CMP_MASKED_EQ, OPEN_MORE, O_RDONLY } },
