@@ -660,9 +660,10 @@ for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
     t = session()
     os.kill(t.pid, number)
     t.finish(number.name, 128 + number, b"left web")
-t = session()
-os.kill(t.pid, signal.SIGSEGV)
-t.finish("a crash", -signal.SIGSEGV)
+if "/san-" not in build:        # a sanitizer takes crashes itself
+    t = session()
+    os.kill(t.pid, signal.SIGSEGV)
+    t.finish("a crash", -signal.SIGSEGV)
 
 t = session()
 t.send(b"~\x1a")
