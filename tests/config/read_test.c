@@ -275,8 +275,8 @@ test_macros(void **state)
 	path = file_of("vm.conf", text, strlen(text));
 	assert_int_equal(config_read(&cf, path, bad, 1, false, NULL, NULL,
 	    &err), -1);
-	assert_string_equal(err.e_text, "-D: \"a b\" is no name of a macro; use "
-	    "letters, digits and _");
+	assert_string_equal(err.e_text, "-D: \"a b\" is no name of a macro; "
+	    "use letters, digits and _");
 	if (config_read(&cf, path, macros, 2, false, NULL, NULL, &err) == -1)
 		fail_msg("%s", err.e_text);
 	assert_int_equal(cf.cf_vm[0]->cv_memory, 256 * MIB);
