@@ -271,13 +271,20 @@ config_vm_json(const struct config_vm *vm)
 
 /* --- in ----------------------------------------------------------------------- */
 
+/* The name of a member is whatever somebody wrote: no control characters of
+ * it get into a message. */
 static int
 wrong(const cJSON *item, const char *what, struct err *err)
 {
+	char name[65] = "(of a list)", *p;
+
+	if (item != NULL && item->string != NULL)
+		snprintf(name, sizeof(name), "%s", item->string);
+	for (p = name; *p != '\0'; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			*p = '?';
 	errno = EINVAL;
-	return (err_set(err, "the member \"%.64s\" is %s",
-	    item != NULL && item->string != NULL ? item->string :
-	    "(of a list)", what));
+	return (err_set(err, "the member \"%s\" is %s", name, what));
 }
 
 static int

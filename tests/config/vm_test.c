@@ -261,6 +261,10 @@ not_completed(void **state)
 			fail_msg("%s: %s", cases[i].text, err.e_text);
 		config_vm_free(vm);
 	}
+	/* a member's name gets into messages, its control characters do not */
+	assert_null(parse("{\"name\":\"a\",\"x\\n\\u001b[1my\":1}", &err));
+	assert_string_equal(err.e_text,
+	    "the member \"x??[1my\" is not known");
 	/* nothing at all, from a message without it */
 	assert_int_equal(config_vm_from_json(&vm, NULL, &err), -1);
 }
