@@ -120,12 +120,16 @@ control_error(int error, const char *fmt, ...)
 {
 	const char *code = strerrorname_np(error);
 	cJSON *json = cJSON_CreateObject();
-	char line[512];
+	char line[512], *p;
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
+	/* names in it are whatever somebody wrote, and it goes to terminals */
+	for (p = line; *p != '\0'; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			*p = '?';
 	if (cJSON_AddFalseToObject(json, "ok") == NULL ||
 	    cJSON_AddStringToObject(json, "code",
 	    code != NULL ? code : "EPROTO") == NULL ||

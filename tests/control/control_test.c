@@ -268,7 +268,7 @@ static void
 test_errno(void **state)
 {
 	cJSON *json = control_error(EUSERS, "a \"quoted\" %s", "line");
-	cJSON *odd = control_error(100000, "x");
+	cJSON *odd = control_error(100000, "x\n%s", "\033[1m");
 
 	(void)state;
 	assert_string_equal(control_string(json, "code", ""), "EUSERS");
@@ -279,6 +279,7 @@ test_errno(void **state)
 	assert_int_equal(control_errno(""), EPROTO);
 	assert_int_equal(control_errno("0"), EPROTO);
 	assert_string_equal(control_string(odd, "code", ""), "EPROTO");
+	assert_string_equal(control_string(odd, "error", ""), "x??[1m");
 	cJSON_Delete(json);
 	cJSON_Delete(odd);
 }
