@@ -43,6 +43,27 @@ struct network_forward {	/* host port -> guest port, TCP */
 int	network_user_open(struct network **, struct loop *,
 	    const struct network_port *, const struct network_forward *,
 	    size_t nforwards, struct err *);
+/* The same with other addresses, in the host's order. */
+struct network_addresses {
+	uint32_t	na_net, na_mask, na_host, na_guest, na_dns;
+};
+int	network_user_open_at(struct network **, struct loop *,
+	    const struct network_port *, const struct network_forward *,
+	    size_t nforwards, const struct network_addresses *, struct err *);
+/*
+ * A local interface: a network of host and guest alone, with these addresses,
+ * which differ in their last bit; DHCP gives the guest its own. The host side
+ * is the host's loopback, everything beyond it is reached by NAT.
+ */
+struct network_local {
+	uint8_t		 nl_mac[6];	/* the guest's */
+	uint32_t	 nl_host, nl_guest;
+	bool		 nl_netboot;	/* DHCP names a file to boot from */
+	const char	*nl_name;	/* and the guest; borrowed */
+};
+int	network_local_open(struct network **, struct loop *,
+	    const struct network_port *, const struct network_local *,
+	    struct err *);
 /* A port of a switch: the socket at whose other end it is (cable.h). The
  * descriptor is duplicated. */
 int	network_switch_open(struct network **, struct loop *,

@@ -65,6 +65,7 @@ struct user_frame {
 struct user {
 	struct network	 u_network;	/* first: see backend.h */
 	struct loop	*u_loop;
+	struct in_addr	 u_guest;	/* whom forwarded ports lead to */
 	Slirp		*u_slirp;
 	struct fragments *u_fragments;
 	struct user_socket **u_socket;	/* by descriptor */
@@ -386,7 +387,7 @@ user_forward(struct user *u, const struct network_forward *nf, struct err *err)
 		return (err_set(err, "hostfwd: \"%.47s\" is no IPv4 address: "
 		    "write it as 127.0.0.1", host));
 	if (slirp_add_hostfwd(u->u_slirp, nf->nf_udp, address,
-	    nf->nf_host_port, user_address(USER_GUEST),
+	    nf->nf_host_port, u->u_guest,
 	    nf->nf_guest_port) == 0)
 		return (0);
 	switch (errno) {
@@ -470,14 +471,27 @@ network_user_open(struct network **np, struct loop *loop,
     const struct network_port *port, const struct network_forward *forwards,
     size_t nforwards, struct err *err)
 {
+	const struct network_addresses na = { .na_net = USER_NET,
+		.na_mask = USER_MASK, .na_host = USER_GATEWAY,
+		.na_guest = USER_GUEST, .na_dns = USER_DNS };
+
+	return (network_user_open_at(np, loop, port, forwards, nforwards, &na,
+	    err));
+}
+
+int
+network_user_open_at(struct network **np, struct loop *loop,
+    const struct network_port *port, const struct network_forward *forwards,
+    size_t nforwards, const struct network_addresses *na, struct err *err)
+{
 	SlirpConfig config = {
 		.version	= 4,
 		.in_enabled	= true,
-		.vnetwork	= user_address(USER_NET),
-		.vnetmask	= user_address(USER_MASK),
-		.vhost		= user_address(USER_GATEWAY),
-		.vdhcp_start	= user_address(USER_GUEST),
-		.vnameserver	= user_address(USER_DNS),
+		.vnetwork	= user_address(na->na_net),
+		.vnetmask	= user_address(na->na_mask),
+		.vhost		= user_address(na->na_host),
+		.vdhcp_start	= user_address(na->na_guest),
+		.vnameserver	= user_address(na->na_dns),
 	};
 	struct user *u;
 	size_t i;
@@ -487,6 +501,7 @@ network_user_open(struct network **np, struct loop *loop,
 	u->u_network.nw_ops = &user_ops;
 	u->u_network.nw_port = *port;
 	u->u_loop = loop;
+	u->u_guest = user_address(na->na_guest);
 	u->u_held_tail = &u->u_held;
 	u->u_sleep = loop_timer_new(loop, user_run, u);
 	u->u_arm = loop_timer_new(loop, user_arm_later, u);
