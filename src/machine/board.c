@@ -453,11 +453,20 @@ nic_connect(struct machine *m, size_t i, struct err *err)
 	const struct machine_nic *mn = &m->m_config.mc_nic[i];
 	const struct network_port *port = virtio_net_port(m->m_net[i]);
 	struct network **np = &m->m_network[i];
+	struct network_local nl;
 
 	switch (mn->mn_kind) {
 	case NIC_USER:
 		return (network_user_open(np, m->m_loop, port, mn->mn_forward,
 		    mn->mn_nforwards, err));
+	case NIC_LOCAL:
+		nl = (struct network_local){ .nl_host = mn->mn_host,
+			.nl_guest = mn->mn_guest,
+			.nl_netboot = m->m_config.mc_boot_device ==
+			    MACHINE_BOOT_NET,
+			.nl_name = m->m_config.mc_name };
+		memcpy(nl.nl_mac, mn->mn_mac, sizeof(nl.nl_mac));
+		return (network_local_open(np, m->m_loop, port, &nl, err));
 	case NIC_SWITCH:
 		return (network_switch_open(np, m->m_loop, port, mn->mn_fd,
 		    err));

@@ -380,6 +380,9 @@ run_message(const struct daemon *d, const struct vm *v)
 	cJSON_AddNumberToObject(json, "order", v->v_order);
 	cJSON_AddBoolToObject(json, "foreign", v->v_foreign);
 	cJSON_AddBoolToObject(json, "copy", v->v_copy);
+	cJSON_AddNumberToObject(json, "prefix", d->d_config.cf_prefix);
+	cJSON_AddNumberToObject(json, "prefix_bits",
+	    d->d_config.cf_prefix_bits);
 	cJSON_AddStringToObject(json, "dir", d->d_dir);
 	cJSON_AddBoolToObject(json, "verbose", d->d_verbose);
 	config = config_vm_json(v->v_running);

@@ -32,14 +32,16 @@
  *   tty ("" if none), owner (text), uid, state: running, paused, stopping,
  *   stopped, waiting (for its turn to start), starting; engine, uptime
  *   (seconds), disks and interfaces as configured (interfaces: kind, mac,
- *   switch?). Long lists come in several answers ("more").
+ *   switch?, and of local ones address, host). Long lists come in several
+ *   answers ("more").
  *
  * From vmd to a VM's process: first, on a socket that the process inherits,
  *
  * run        id, name, uid (of its owner), order (of starts), dir (the runtime
- *            folder), config, verbose, foreign (defined by that user, whose
- *            rights it has), copy (but boots from what vmd's user said);
- *            answered as status is when the machine is there
+ *            folder), prefix, prefix_bits (of local interfaces), config,
+ *            verbose, foreign (defined by that user, whose rights it has),
+ *            copy (but boots from what vmd's user said); answered as status
+ *            is when the machine is there
  *
  * then on this one or one that is connected to its own socket later:
  *

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "vmd/daemon.h"
+#include "vmd/vmprocess.h"
 
 /* Memory of a process that is there now, in bytes. */
 static double
@@ -59,9 +60,20 @@ static const char *const nic_kinds[] = {
 	[CONFIG_NIC_TAP] = "tap"
 };
 
-static cJSON *
-status_nic(const struct config_nic *cn)
+static void
+add_address(cJSON *json, const char *name, uint32_t address)
 {
+	char text[16];
+
+	snprintf(text, sizeof(text), "%u.%u.%u.%u", address >> 24,
+	    address >> 16 & 255, address >> 8 & 255, address & 255);
+	cJSON_AddStringToObject(json, name, text);
+}
+
+static cJSON *
+status_nic(const struct vmplace *vl, const struct config_nic *cn, size_t n)
+{
+	uint32_t host, guest;
 	cJSON *json = cJSON_CreateObject();
 	const uint8_t *m = cn->cn_mac;
 	char mac[18];
@@ -74,19 +86,26 @@ status_nic(const struct config_nic *cn)
 		    m[0], m[1], m[2], m[3], m[4], m[5]);
 		cJSON_AddStringToObject(json, "mac", mac);
 	}
+	if (cn->cn_kind == CONFIG_NIC_LOCAL &&
+	    vmconfig_local(vl, n, &host, &guest) == 0) {
+		add_address(json, "address", guest);
+		add_address(json, "host", host);
+	}
 	return (json);
 }
 
 cJSON *
 status_vm(const struct daemon *d, const struct vm *v)
 {
+	const struct vmplace vl = { .vl_id = v->v_id,
+		.vl_prefix = d->d_config.cf_prefix,
+		.vl_prefix_bits = d->d_config.cf_prefix_bits };
 	const struct config_vm *cv = vm_config_now(v);
 	cJSON *json = cJSON_CreateObject(), *list;
 	struct timespec ts;
 	char owner[128];
 	size_t i;
 
-	(void)d;
 	owner_text(v, owner, sizeof(owner));
 	cJSON_AddNumberToObject(json, "id", v->v_id);
 	cJSON_AddStringToObject(json, "name", v->v_name);
@@ -110,6 +129,7 @@ status_vm(const struct daemon *d, const struct vm *v)
 		    cJSON_CreateString(cv->cv_disk[i].cd_path));
 	list = cJSON_AddArrayToObject(json, "interfaces");
 	for (i = 0; cv != NULL && i < cv->cv_nnics; i++)
-		cJSON_AddItemToArray(list, status_nic(&cv->cv_nic[i]));
+		cJSON_AddItemToArray(list, status_nic(&vl, &cv->cv_nic[i],
+		    i));
 	return (json);
 }

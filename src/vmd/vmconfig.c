@@ -132,11 +132,29 @@ nic_switch(struct vmconfig *vc, const struct config_vm *cv,
 	return (0);
 }
 
+int
+vmconfig_local(const struct vmplace *vl, size_t n, uint32_t *host,
+    uint32_t *guest)
+{
+	const uint64_t address = vl->vl_prefix + (uint64_t)vl->vl_id * 256 +
+	    2 * n + 2;
+	const uint64_t size = 1ull << (32 - (vl->vl_prefix_bits & 31));
+
+	if (vl->vl_prefix_bits == 0 || vl->vl_prefix_bits > 31 ||
+	    address + 1 >= vl->vl_prefix + size || address + 1 > UINT32_MAX)
+		return (-1);
+	*host = (uint32_t)address;
+	*guest = (uint32_t)address + 1;
+	return (0);
+}
+
 static int
 nic(struct vmconfig *vc, const struct config_vm *cv,
     const struct config_nic *cn, const struct vmplace *vl,
     struct machine_nic *mn, struct err *err)
 {
+	const size_t n = (size_t)(cn - cv->cv_nic);
+
 	memcpy(mn->mn_mac, cn->cn_mac, sizeof(mn->mn_mac));
 	switch (cn->cn_kind) {
 	case CONFIG_NIC_UNSAID:
@@ -149,11 +167,16 @@ nic(struct vmconfig *vc, const struct config_vm *cv,
 	case CONFIG_NIC_SWITCH:
 		return (nic_switch(vc, cv, cn, vl, mn, err));
 	case CONFIG_NIC_LOCAL:
+		mn->mn_kind = NIC_LOCAL;
+		if (vmconfig_local(vl, n, &mn->mn_host, &mn->mn_guest) == 0)
+			return (0);
+		return (err_set(err, "VM number %u has no addresses within "
+		    "the local prefix; choose a larger one", vl->vl_id));
 	case CONFIG_NIC_TAP:
 		break;
 	}
-	return (err_set(err, "local interfaces and taps are not supported; "
-	    "use \"network user\" or a switch"));
+	return (err_set(err, "taps of the host are not supported; use "
+	    "\"network user\", a local interface or a switch"));
 }
 
 int

@@ -500,6 +500,9 @@ configure(struct vmprocess *vp, const cJSON *json, struct err *err)
 	/* with the rights of whoever named the files */
 	vl = (struct vmplace){ .vl_dir = dir, .vl_id = vp->vp_id,
 		.vl_uid = vp->vp_uid,
+		.vl_prefix = (uint32_t)control_number(json, "prefix", 0),
+		.vl_prefix_bits = (unsigned)control_number(json,
+		    "prefix_bits", 0),
 		.vl_copy = control_bool(json, "copy", false) };
 	if ((vp->vp_listen = control_listen(vp->vp_path, 0600, err)) == -1 ||
 	    (vp->vp_console = console_new(&vp->vp_config->cv_owner, err)) ==

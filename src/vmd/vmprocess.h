@@ -29,10 +29,15 @@ struct vmplace {
 	const char	*vl_dir;	/* the runtime folder */
 	unsigned	 vl_id;		/* its number */
 	uid_t		 vl_uid;	/* its owner */
+	uint32_t	 vl_prefix;	/* of local interfaces, host's order */
+	unsigned	 vl_prefix_bits;
 	bool		 vl_copy;	/* what its owner cannot read is copied:
 					   root says that it boots from this */
 };
 
+/* The addresses of the VM's local interface n; -1: outside the prefix. */
+int	vmconfig_local(const struct vmplace *, size_t n, uint32_t *host,
+	    uint32_t *guest);
 /*
  * In two steps, the first with vmd's rights: networks, then files. -1 with a
  * line in err. The VM's configuration is borrowed. vmconfig_free() ends what

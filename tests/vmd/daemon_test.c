@@ -911,6 +911,28 @@ test_switches(void **state)
 	EVENTUALLY(processes(f) == 1);
 }
 
+/* Local interfaces have addresses that follow from the VM's number. */
+static void
+test_local(void **state)
+{
+	struct fixture *f = *state;
+	const cJSON *nics;
+	cJSON *all;
+
+	start(f, "first", "idle");
+	AGREED(f, START, "a", f->f_guest, "idle", ",\"interfaces\":"
+	    "[{\"kind\":\"user\"},{\"kind\":\"local\"}]");
+	nics = cJSON_GetObjectItemCaseSensitive(vm(f, "a", &all),
+	    "interfaces");
+	assert_string_equal(control_string(cJSON_GetArrayItem(nics, 0),
+	    "address", "none"), "none");
+	assert_string_equal(control_string(cJSON_GetArrayItem(nics, 1),
+	    "host", ""), "100.64.2.4");
+	assert_string_equal(control_string(cJSON_GetArrayItem(nics, 1),
+	    "address", ""), "100.64.2.5");
+	cJSON_Delete(all);
+}
+
 /* --- many ------------------------------------------------------------------------------------ */
 
 static void
@@ -981,6 +1003,7 @@ main(void)
 		VMD(test_users),
 		VMD(test_privileges),
 		VMD(test_switches),
+		VMD(test_local),
 		VMD(test_many),
 	};
 

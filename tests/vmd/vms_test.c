@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "vmd/vmprocess.h"
 #include "vmd/vms.h"
 
 static int
@@ -116,6 +117,31 @@ test_states(void **state)
 	assert_null(vm_config_now(v));
 }
 
+/* Addresses of local interfaces follow from the number, within the prefix. */
+static void
+test_addresses(void **state)
+{
+	struct vmplace vl = { .vl_prefix = 0x64400000, .vl_prefix_bits = 10 };
+	uint32_t host = 0, guest = 0;
+
+	(void)state;
+	vl.vl_id = 1;
+	assert_int_equal(vmconfig_local(&vl, 0, &host, &guest), 0);
+	assert_int_equal(host, 0x64400102);
+	assert_int_equal(guest, 0x64400103);
+	vl.vl_id = 300;		/* beyond a byte */
+	assert_int_equal(vmconfig_local(&vl, 3, &host, &guest), 0);
+	assert_int_equal(host, 0x64412c08);
+	vl.vl_id = 16383;
+	assert_int_equal(vmconfig_local(&vl, 3, &host, &guest), 0);
+	vl.vl_id = 16384;
+	assert_int_equal(vmconfig_local(&vl, 0, &host, &guest), -1);
+	vl.vl_id = UINT32_MAX;
+	assert_int_equal(vmconfig_local(&vl, 0, &host, &guest), -1);
+	vl = (struct vmplace){ .vl_id = 1 };
+	assert_int_equal(vmconfig_local(&vl, 0, &host, &guest), -1);
+}
+
 int
 main(void)
 {
@@ -125,6 +151,7 @@ main(void)
 		TABLE(test_found),
 		TABLE(test_words),
 		TABLE(test_states),
+		cmocka_unit_test(test_addresses),
 	};
 
 	return (cmocka_run_group_tests(tests, NULL, NULL));
