@@ -163,6 +163,32 @@ if os.geteuid() == 0:
     os.chown(work + "/foreign", 12345, -1)
     refused("a folder of somebody else", "belongs to user 12345", "reload",
             env={**os.environ, "VMD_DIR": work + "/foreign"})
+    # Root's vmd is not for everybody; who may not use it has none. In a
+    # namespace, because the folder is the host's.
+    os.chmod(work, 0o755)
+    shutil.copy(vmctl, work + "/vmctl")
+    with open(work + "/others", "w", encoding="utf-8") as f:
+        f.write("""import os, socket, subprocess, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+os.mkdir("/run/vmd")
+s.bind("/run/vmd/vmd.sock")
+s.listen()
+os.chmod("/run/vmd/vmd.sock", 0o660)
+sys.exit(subprocess.call(sys.argv[1:], env={"VMM_ENGINE": "soft"}))
+""")
+    other = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs t /run && "$@"',
+             "sh", sys.executable, work + "/others", "setpriv",
+             "--reuid=65533", "--regid=65533", "--clear-groups",
+             work + "/vmctl"]
+    p = subprocess.run(other + ["status"], capture_output=True, text=True,
+                       timeout=limit)
+    ok(p.returncode == 0 and p.stdout.startswith("   ID     PID") and
+       p.stderr == "", "status where root's vmd is not for us", p)
+    p = subprocess.run(other + ["start", "x"], capture_output=True, text=True,
+                       timeout=limit)
+    same((p.returncode, p.stdout, p.stderr),
+         (1, "", "vmctl: start: root's vmd does not listen to you; start "
+          "your own with \"vmd\"\n"), "start where root's vmd is not for us")
 with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as abandoned:
     abandoned.bind(folder + "/vmd.sock")
 refused("a socket that nobody serves", "vmd does not run", "reload")

@@ -43,8 +43,15 @@ daemon_open(struct err *err)
 
 	fd = connect_in(geteuid(), err);
 	if (fd == -1 && (errno == ENOENT || errno == ECONNREFUSED) &&
-	    geteuid() != 0)
+	    geteuid() != 0) {
 		fd = connect_in(0, err);
+		if (fd == -1 && errno == EACCES) {
+			err_set(err, "root's vmd does not listen to you; "
+			    "start your own with \"vmd\"");
+			errno = ENOENT;		/* as if there were none */
+			return (-1);
+		}
+	}
 	if (fd == -1 && (errno == ENOENT || errno == ECONNREFUSED)) {
 		err_set(err, "vmd does not run; start it with \"vmd\", or use "
 		    "\"vmctl run\", which needs none");
