@@ -254,10 +254,10 @@ button(const char *how)
 {
 	outw(PM1_STATUS, PM1_BUTTON);
 	outw(PM1_ENABLE, PM1_BUTTON);
+	put_text("button\n");
 	if (*how == 'd')
 		idle();
 	interrupts_on(0xfb, 0xfd);	/* IRQ 2 and 9 */
-	put_text("button\n");
 	while ((inw(PM1_STATUS) & PM1_BUTTON) == 0)
 		__asm__ volatile("sti; hlt; cli");
 	outw(PM1_STATUS, PM1_BUTTON);

@@ -362,11 +362,8 @@ test_ends(void **state)
 
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		start(f, "a", rows[i].words);
-		if (strncmp(rows[i].words, "button", 6) == 0 &&
-		    strcmp(rows[i].words, "button=deaf") != 0)
+		if (strncmp(rows[i].words, "button", 6) == 0)
 			see(f, "a", "button");
-		else
-			pause_ms(200);
 		json = ask(f, "{\"command\":\"stop\",\"vm\":\"a\","
 		    "\"wait\":true,\"force\":%s}",
 		    rows[i].force ? "true" : "false");
