@@ -359,7 +359,7 @@ test_crash(void **state)
 {
 	unsigned seed = storage_seed();
 	const char *more = getenv("STORAGE_CRASH_POINTS");
-	unsigned points = more != NULL ? (unsigned)atoi(more) : 60;
+	unsigned points = more != NULL ? (unsigned)atoi(more) : 40;
 
 	(void)state;
 	crash("cluster_size=64k", false, points / 2, &seed);

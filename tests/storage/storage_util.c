@@ -1,6 +1,8 @@
 /*
  * What tests of images share.
  */
+#include <sys/statvfs.h>
+
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,11 +16,21 @@
 
 #include "storage_util.h"
 
-static char dir[] = "/tmp/vmm-storage-test.XXXXXX";
+#define MEMORY_NEEDED	(512u << 20)
 
+static char dir[] = "/dev/shm/vmm-storage-test.XXXXXX";
+
+/* In memory if there is room: what is tested flushes all the time. */
 int
 storage_setup(void)
 {
+	struct statvfs vfs;
+
+	if (statvfs("/dev/shm", &vfs) == 0 &&
+	    vfs.f_bavail * vfs.f_frsize >= MEMORY_NEEDED &&
+	    mkdtemp(dir) != NULL)
+		return (0);
+	strcpy(dir, "/tmp/vmm-storage-test.XXXXXX");
 	return (mkdtemp(dir) == NULL);
 }
 
