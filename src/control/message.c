@@ -246,6 +246,7 @@ packet_receive(int fd, struct control_message *cm, int flags)
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1,
 		.msg_control = control.buf,
 		.msg_controllen = sizeof(control.buf) };
+	bool reset = false;
 	char *text;
 	ssize_t n;
 
@@ -253,9 +254,12 @@ packet_receive(int fd, struct control_message *cm, int flags)
 	if ((text = malloc(CONTROL_MAX)) == NULL)
 		return (-1);
 	iov.iov_base = text;
+	/* Who went before it had read everything is told of first; what it had
+	 * sent is still there. */
 	do {
 		n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC | flags);
-	} while (n == -1 && errno == EINTR);
+	} while (n == -1 && (errno == EINTR ||
+	    (errno == ECONNRESET && !reset && (reset = true))));
 	if (n == -1) {
 		free(text);
 		/* it went before it had read everything */

@@ -111,6 +111,12 @@ peer_flush(struct control_peer *pe)
 	while ((pk = pe->pe_queue) != NULL) {
 		if (packet_send(pe->pe_fd, pk->pk_text, pk->pk_len, pk->pk_fd,
 		    pk->pk_nfds, MSG_DONTWAIT) == -1) {
+			if (errno == EPIPE || errno == ECONNRESET) {
+				/* it is gone, and what it said before that
+				 * is still to be read */
+				peer_drop_queue(pe);
+				break;
+			}
 			if (errno != EAGAIN) {
 				control_peer_shut(pe);
 				return;

@@ -293,6 +293,29 @@ pair(int fd[2])
 	    fd), 0);
 }
 
+/* Who goes without having read everything has still said what it said. */
+static void
+test_last_words(void **state)
+{
+	struct control_message cm;
+	cJSON *json = request("x", 1);
+	int fd[2];
+
+	(void)state;
+	pair(fd);
+	assert_int_equal(control_send(fd[0], json, NULL, 0), 0);
+	assert_int_equal(control_send(fd[1], json, NULL, 0), 0);
+	assert_int_equal(control_send(fd[1], json, NULL, 0), 0);
+	close(fd[1]);
+	assert_int_equal(control_receive(fd[0], &cm), 1);
+	control_message_free(&cm);
+	assert_int_equal(control_receive(fd[0], &cm), 1);
+	control_message_free(&cm);
+	assert_int_equal(control_receive(fd[0], &cm), 0);
+	cJSON_Delete(json);
+	close(fd[0]);
+}
+
 static void
 test_descriptors(void **state)
 {
@@ -792,6 +815,7 @@ main(void)
 		cmocka_unit_test(test_members),
 		cmocka_unit_test(test_errno),
 		cmocka_unit_test(test_descriptors),
+		cmocka_unit_test(test_last_words),
 		cmocka_unit_test(test_not_messages),
 		cmocka_unit_test(test_too_big),
 		cmocka_unit_test(test_call),
