@@ -11,7 +11,8 @@
 
 /*
  * A connection to the user's own vmd or else to root's: the descriptor, or -1
- * with errno ENOENT when none runs for us; the line in err says how to start one.
+ * with errno ENOENT when none runs for us; the line in err says how to start
+ * one.
  */
 int	daemon_open(struct err *);
 /* {"command": name}; with "vm" too, if vm is not NULL. NULL: no memory, which
