@@ -316,6 +316,59 @@ test_last_words(void **state)
 	close(fd[0]);
 }
 
+struct last_words {
+	struct loop	*lw_loop;
+	unsigned	 lw_messages;
+};
+
+static void
+last_words_message(void *arg, struct control_peer *pe,
+    struct control_message *cm)
+{
+	struct last_words *lw = arg;
+
+	(void)pe;
+	(void)cm;
+	lw->lw_messages++;
+}
+
+static void
+last_words_gone(void *arg, struct control_peer *pe)
+{
+	struct last_words *lw = arg;
+
+	(void)pe;
+	loop_stop(lw->lw_loop);
+}
+
+/* Also to one that is just about to say something to it. */
+static void
+test_last_words_peer(void **state)
+{
+	static const struct control_ops last_words_ops = {
+		.co_message = last_words_message,
+		.co_gone = last_words_gone
+	};
+	struct last_words lw = { .lw_loop = loop_new() };
+	struct control_peer *pe;
+	cJSON *json = request("x", 1);
+	struct err err;
+	int fd[2];
+
+	(void)state;
+	assert_non_null(lw.lw_loop);
+	pair(fd);
+	pe = control_peer_new(lw.lw_loop, fd[0], &last_words_ops, &lw, &err);
+	assert_non_null(pe);
+	assert_int_equal(control_send(fd[1], json, NULL, 0), 0);
+	assert_int_equal(control_send(fd[1], json, NULL, 0), 0);
+	close(fd[1]);
+	control_peer_send(pe, json, NULL, 0);
+	assert_int_equal(loop_run(lw.lw_loop), 0);
+	assert_int_equal(lw.lw_messages, 2);
+	loop_free(lw.lw_loop);
+}
+
 static void
 test_descriptors(void **state)
 {
@@ -816,6 +869,7 @@ main(void)
 		cmocka_unit_test(test_errno),
 		cmocka_unit_test(test_descriptors),
 		cmocka_unit_test(test_last_words),
+		cmocka_unit_test(test_last_words_peer),
 		cmocka_unit_test(test_not_messages),
 		cmocka_unit_test(test_too_big),
 		cmocka_unit_test(test_call),
