@@ -286,6 +286,7 @@ struct cpu {
 	bool		 c_delivering;	/* event_deliver() is at work on it */
 	uint8_t		 c_soft_len;	/* of the INT n that c_event is */
 	int		 c_intr;	/* injected and not yet delivered, or -1 */
+	uint32_t	 c_window;	/* the monitor waits for IF: 0 or 1 */
 	struct {			/* before this instruction if c_single,
 					   for winding back out of it */
 		bool	 shadow_sti, shadow_ss, rf;
@@ -382,6 +383,15 @@ cpu_nmi_unblock(struct cpu *c)
 	c->c_nmi_blocked = false;
 	if (c->c_nmi_pending)
 		cpu_request(c, REQ_NMI);
+}
+
+/* IF was set: a window that the monitor waits for may be open. Light. */
+static inline void
+cpu_if_set(struct cpu *c)
+{
+	if (c->c_window != 0)
+		atomic_fetch_or_explicit(&c->c_request, REQ_WINDOW,
+		    memory_order_relaxed);
 }
 
 static inline bool

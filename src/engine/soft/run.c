@@ -228,8 +228,12 @@ run_boundary(struct cpu *c)
 		}
 		if (req & REQ_WINDOW && ready) {
 			cpu_unrequest(c, REQ_WINDOW);
+			c->c_window = false;
 			cpu_leave(c, ENGINE_EXIT_WINDOW, false);
 		}
+		/* Whoever sets IF asks again: cpu_if_set(). */
+		if (req & REQ_WINDOW && (c->c_rflags & FL_IF) == 0)
+			cpu_unrequest(c, REQ_WINDOW);
 		if (c->c_dr[7] & DR7_ENABLED && (c->c_rflags & FL_RF) == 0 &&
 		    !c->c_shadow_ss && (bits = run_code_break(c)) != 0) {
 			run_event(c, EVENT_CODE_BREAK, VMM_EX_DB, bits);
@@ -472,6 +476,7 @@ run_vcpu(struct cpu *c, struct engine_run *run)
 		c->c_nmi_pending = true;
 	if (c->c_nmi_pending)
 		cpu_request(c, REQ_NMI);
+	c->c_window = run->er_window;
 	if (run->er_window)
 		cpu_request(c, REQ_WINDOW);
 	else

@@ -21,6 +21,8 @@ cpu_set_rflags(struct cpu *c, uint64_t flags)
 	}
 	if (flags & (FL_TF | FL_RF))
 		cpu_request(c, REQ_STEP);
+	if (flags & FL_IF)
+		cpu_if_set(c);
 }
 
 /* POPF, PUSHF, CLI, STI... in virtual-8086 mode need IOPL 3. */
@@ -87,6 +89,7 @@ insn_sti(struct cpu *c, const struct insn *i)
 	c->c_rflags |= FL_IF;
 	c->c_shadow_sti = true;
 	cpu_request(c, REQ_SHADOW);
+	cpu_if_set(c);
 }
 
 void

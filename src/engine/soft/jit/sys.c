@@ -65,7 +65,10 @@ emit_sti(struct tr *x, const struct insn *i)
 	if ((x->x_mode & JM_CPL0) == 0 || !x->x_jit->j_bmi2 ||
 	    x->x_off + i->i_len > PAGE_SIZE - INSN_MAXLEN)
 		return (false);
+	/* neither a request nor a window that waits for IF */
 	e_gs(x, LOAD, 4, H_T0, C_REQUEST);
+	e_gs(x, LOAD, 4, H_T1, (uint32_t)offsetof(struct cpu, c_window));
+	e_rm(x, LEA, 4, H_T0, H_T0, H_T1, 0, 0);
 	idle = e_jump8(x, E_JRCXZ);
 	e_call_thunk(x, THUNK_INTERP);		/* it does not come back */
 	e_patch8(x, idle);
@@ -185,6 +188,8 @@ flags_set_all(struct cpu *c, uint64_t flags)
 	c->c_rflags = flags;
 	c->c_jflags = flags_to_ax(c);
 	c->c_rflags = (flags & (FL_ALL & ~FL_ARITH)) | FL_R1;
+	if (flags & FL_IF)
+		cpu_if_set(c);
 }
 
 /* CPL or AC changed, from 64-bit code to 64-bit code. */
