@@ -29,24 +29,26 @@ touch "$work/disk.qcow2"
 is "$(completed run -d "$work/di")" "$work/disk.qcow2" "files"
 
 # --- VMs ----------------------------------------------------------------------
+# Other VMs of the host are listed too: names that nobody else has.
+q=q$$
 export VMD_DIR=$work/vmd
 mkdir -m 700 "$VMD_DIR"
 cat >"$work/vm.conf" <<END
-vm "one" { disable
+vm "$q-one" { disable
 	boot "$guest_elf"
 	memory 16M }
-vm "other" { disable
+vm "$q-other" { disable
 	boot "$guest_elf"
 	memory 16M }
 END
 "$VMM_BUILD/bin/vmd" -d -f "$work/vm.conf" 2>"$work/log" &
 children+=($!)
 for ((i = 0; i < 600; i++)); do
-	"$vmctl" status one 2>/dev/null | grep -q one && break
+	"$vmctl" status "$q-one" 2>/dev/null | grep -q "$q-one" && break
 	sleep 0.1
 done
-is "$(completed start o)" "one other" "VMs that can be started"
-is "$(completed stop o)" "" "and none that could be stopped"
-is "$(completed status on)" "one" "any for status"
-is "$(completed start -t ot)" "other" "templates"
+is "$(completed start "$q")" "$q-one $q-other" "VMs that can be started"
+is "$(completed stop "$q")" "" "and none that could be stopped"
+is "$(completed status "$q-on")" "$q-one" "any for status"
+is "$(completed start -t "$q-ot")" "$q-other" "templates"
 done_testing
