@@ -6,7 +6,7 @@
 # The firmware may move the cursor between any two characters.
 run_plain() {
 	run "$@"
-	out=$(sed 's/\x1b\[[0-9;?]*[a-zA-Z]//g' <<<"$out")
+	out=$(tr -d '\r' <"$work/out" | sed 's/\x1b\[[0-9;?]*[a-zA-Z]//g')
 }
 
 # boot WORDS ARGUMENTS: a VM until its console says WORDS; leaves $out, $err.
