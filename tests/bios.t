@@ -6,6 +6,7 @@
 # The firmware may move the cursor between any two characters.
 run_plain() {
 	run "$@"
+	# shellcheck disable=SC2001 # a pattern, not a word
 	out=$(tr -d '\r' <"$work/out" | sed 's/\x1b\[[0-9;?]*[a-zA-Z]//g')
 }
 
