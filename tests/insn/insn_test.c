@@ -9,6 +9,15 @@
  *					the tables, operand form, size, prefix
  *	insn_test --forever		until killed
  *	--seed N  --states N  --only NAME  --verbose
+ *	--every N			of N shapes one, another for each seed
+ *	--engine WORDS			as tests/lib/engine_options.h has them,
+ *					or VMM_TEST_ENGINE, or interp
+ *	--against WORDS			that engine as well
+ *
+ * With a second engine the two must agree. The second may differ from the
+ * first only where the host's CPU does, and must then agree with that: KVM on
+ * an emulated CPU (tests/lib/emulated.h) has that one's faults, and the CPU
+ * shows them without KVM too.
  */
 #include "oracle.h"
 
@@ -25,6 +34,7 @@
 #include <Zydis/Zydis.h>
 
 #include "../lib/arguments.h"
+#include "../lib/emulated.h"
 #include "engine/soft/cpu.h"
 #include "engine/soft/handlers.h"
 #include "engine/soft/opcode.h"
@@ -39,13 +49,13 @@
 
 static struct {
 	uint64_t	seed;
-	unsigned	states;
-	const char	*only;
+	unsigned	states, every;
+	const char	*only, *engine, *against;
 	bool		forever, verbose;
-} opt = { .states = STATES };
+} opt = { .states = STATES, .every = 1 };
 
-static struct oracle_state soft[BATCH];
-static uint8_t win_soft[WINDOW_SIZE];
+static struct oracle_state soft[BATCH], other[BATCH];
+static uint8_t win_soft[WINDOW_SIZE], win_other[WINDOW_SIZE];
 static bool windows_compared = true;
 
 /* --- differences ---------------------------------------------------------------- */
@@ -274,6 +284,124 @@ compare(const struct insn *i, bool print)
 	return (bad);
 }
 
+/* --- two engines ------------------------------------------------------------------ */
+
+static unsigned nagreed, nhost;		/* states */
+
+/* Are these one CPU's? Not compared are an emulated one's x87 pointers, which
+ * it does not keep, and, loosely, what is undefined or a fault of it that
+ * 64-bit code shows on the host as well: the error code of a read that will
+ * write. */
+static bool
+alike(const struct insn *i, const struct oracle_state *x,
+    const struct oracle_state *y, bool loosely)
+{
+	struct oracle_state a = *x, b = *y;
+
+	if (emulated_cpu()) {
+		memset(a.os_xstate + 6, 0, 18);
+		memset(b.os_xstate + 6, 0, 18);
+	}
+	if (loosely) {
+		a.os_rflags &= ~(uint64_t)i->i_op->o_undef;
+		b.os_rflags &= ~(uint64_t)i->i_op->o_undef;
+		a.os_error &= ~2u;
+		b.os_error &= ~2u;
+	}
+	return (same(&a, &b));
+}
+
+/* What an emulated CPU does wrong in a way that depends on the host's own
+ * state, or that says nothing with IOPL 3 (soft.c). */
+static bool
+excepted(const struct insn *i, const struct oracle_insn *oi)
+{
+	static const char *const ports[] = { "in", "out", "ins", "outs", "cli",
+	    "sti" };
+	bool mmx = (i->i_op->o_reg & R_CLASS) == R_MM ||
+	    (i->i_op->o_rm & R_CLASS) == R_MM;
+	unsigned n;
+
+	for (n = 0; n < sizeof(ports) / sizeof(ports[0]); n++)
+		if (strcmp(i->i_op->o_name, ports[n]) == 0)
+			return (true);
+	/* stores the x87 pointers, half of which it keeps */
+	if (i->i_op->o_exec == insn_x87_env)
+		return (true);
+	/* is to try whether the stack's new top can be written to */
+	if (strcmp(i->i_op->o_name, "enter") == 0)
+		return (true);
+	/* REX.B and REX.R make it read what lies behind MM7 */
+	for (n = 0; mmx && !oi->oi_compat && n < oi->oi_len &&
+	    oi->oi_bytes[n] != 0x0f; n++)
+		if (oi->oi_bytes[n] >> 4 == 4 && (oi->oi_bytes[n] & 5) != 0)
+			return (true);
+	return (false);
+}
+
+/*
+ * Compares the second engine's results (other) with the first's (soft), if
+ * there are any, and else with the host's, if there are any. Returns how many
+ * are neither's.
+ */
+static unsigned
+compare_engines(const struct insn *i, bool first, bool host, bool print)
+{
+	struct oracle_batch *b = native_batch();
+	unsigned n, bad = 0;
+	char text[160];
+
+	for (n = 0; n < b->b_count; n++) {
+		if (first && alike(i, &soft[n], &other[n], !host)) {
+			nagreed++;
+			continue;
+		}
+		if (host && !alike(i, &b->b_out[n], &other[n], false))
+			reconcile(i, &b->b_out[n], &other[n]);
+		if (host && alike(i, &b->b_out[n], &other[n], false)) {
+			nhost++;
+			continue;
+		}
+		if (bad++ > 0 || !print)
+			continue;
+		describe(&b->b_insn, text, sizeof(text));
+		printf("# %s: %s: not as the %s\n", i->i_op->o_name, text,
+		    host ? "host's CPU" : "first engine");
+		differ(&b->b_in[n], host ? &b->b_out[n] : &soft[n], &other[n]);
+	}
+	return (bad);
+}
+
+static bool
+run_engines(struct rng *r, const struct shape *sh, unsigned states, bool print)
+{
+	struct oracle_batch *b = native_batch();
+	struct insn i;
+	unsigned n;
+	const char *why, *why0, *why1;
+	char text[160];
+
+	if (!gen_insn(r, sh, &b->b_insn, &i) ||
+	    (emulated_cpu() && excepted(&i, &b->b_insn)))
+		return (true);
+	b->b_count = states < BATCH ? states : BATCH;
+	for (n = 0; n < b->b_count; n++)
+		gen_state(r, &b->b_insn, &i, &b->b_in[n]);
+	native_begin();
+	why0 = guest_run(0, b, soft, win_soft);
+	why1 = guest_run(1, b, other, win_other);
+	why = native_end();
+	if (why1 == NULL && (why == NULL || why0 == NULL) &&
+	    (why0 == NULL || strcmp(why0, ORACLE_LACKS) == 0))
+		return (compare_engines(&i, why0 == NULL, why == NULL,
+		    print) == 0);
+	describe(&b->b_insn, text, sizeof(text));
+	if (print)
+		printf("# %s: %s: %s\n", sh->sh_op->o_name, text,
+		    why1 != NULL ? why1 : why0);
+	return (false);
+}
+
 /* Returns false if anything differed. */
 static bool
 run_shape(struct rng *r, const struct shape *sh, unsigned states, bool print)
@@ -291,7 +419,7 @@ run_shape(struct rng *r, const struct shape *sh, unsigned states, bool print)
 		for (n = 0; n < b->b_count; n++)
 			gen_state(r, &b->b_insn, &i, &b->b_in[n]);
 		native_begin();
-		whysoft = soft_run(b, soft, win_soft);
+		whysoft = guest_run(0, b, soft, win_soft);
 		why = native_end();
 		/* The host's system, when it switches tasks, may lose the
 		 * pointers of an x87 state that is initial but for them: what
@@ -331,16 +459,22 @@ run_all(void)
 		if (opt.only != NULL &&
 		    strcmp(opt.only, sh[n].sh_op->o_name) != 0)
 			continue;
+		if (opt.every > 1 && n % opt.every != opt.seed % opt.every)
+			continue;
 		/* Each shape alone is reproducible from the seed. */
 		r.r_state = (opt.seed + n) * 0x9e3779b97f4a7c15u | 1;
 		if (opt.verbose)
 			printf("# %u: %s\n", n, sh[n].sh_op->o_name);
 		ran++;
-		if (!run_shape(&r, &sh[n], opt.states, failed < REPORT_MAX))
+		if (!(opt.against != NULL ? run_engines : run_shape)(&r,
+		    &sh[n], opt.states, failed < REPORT_MAX))
 			failed++;
 	}
 	printf("# %u shapes of %u, %u failed, seed %llu\n", ran, count, failed,
 	    (unsigned long long)opt.seed);
+	if (opt.against != NULL)
+		printf("# the engines agreed in %u states; in %u the second "
+		    "was as the host's CPU\n", nagreed, nhost);
 	fflush(stdout);
 	return (failed);
 }
@@ -357,7 +491,8 @@ test_oracle(void **state)
 		print_message("# skipped: %s\n", why);
 		return;
 	}
-	if (!soft_setup(&why))
+	if (!guest_setup(0, opt.engine, &why) || (opt.against != NULL &&
+	    !guest_setup(1, opt.against, &why)))
 		fail_msg("engine: %s", why);
 	do {
 		assert_int_equal(run_all(), 0);
@@ -377,12 +512,18 @@ main(int argc, char **argv)
 		{ "seed", .a_u64 = &opt.seed },
 		{ "states", .a_number = &opt.states },
 		{ "only", .a_text = &opt.only },
+		{ "every", .a_number = &opt.every },
+		{ "engine", .a_text = &opt.engine },
+		{ "against", .a_text = &opt.against },
 		{ "forever", .a_flag = &opt.forever },
 		{ "verbose", .a_flag = &opt.verbose },
 		{ .a_name = NULL },
 	};
 
 	opt.seed = new_seed();
+	opt.engine = getenv("VMM_TEST_ENGINE");
+	if (opt.engine == NULL)
+		opt.engine = "interp";
 	if (env != NULL)
 		opt.states = (unsigned)strtoul(env, NULL, 0);
 	arguments(argc, argv, table);

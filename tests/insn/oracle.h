@@ -1,6 +1,6 @@
 /*
  * The host CPU as the oracle for instructions: one instruction and one state
- * before it, executed by the host (native.c) and by the engine (soft.c).
+ * before it, executed by the host (native.c) and by an engine (soft.c).
  *
  * Both sides see the same linear addresses: a code page with the instruction
  * at INSN_ADDR, and the window, two writable pages with a read-only one before
@@ -76,10 +76,13 @@ void	native_stop(void);
 /* Maps what these need; false: this host cannot. */
 bool	native_setup(const char **why);
 
-/* The same by the engine. */
-bool	soft_setup(const char **why);
-const char *soft_run(const struct oracle_batch *, struct oracle_state *out,
-	    uint8_t *window);
+/* The same by engines, each with its guest; words as engine_options.h has
+ * them. ORACLE_LACKS: the host's CPU is emulated and lacks the instruction. */
+#define ORACLE_GUESTS	2
+#define ORACLE_LACKS	"this CPU lacks it"
+bool	guest_setup(unsigned which, const char *words, const char **why);
+const char *guest_run(unsigned which, const struct oracle_batch *,
+	    struct oracle_state *out, uint8_t *window);
 
 struct decode_mode;
 /* What the engine's guest decodes by. */

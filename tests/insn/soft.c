@@ -1,5 +1,5 @@
 /*
- * One instruction on the software engine (oracle.h), at CPL 3.
+ * One instruction on an engine (oracle.h), at CPL 3.
  *
  * The guest's own code is the instruction and an OUT that ends the run; the
  * TSS lets CPL 3 use that port and no other. A fault goes through the IDT to a
@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 
 #include "../lib/bare.h"
+#include "../lib/emulated.h"
 #include "../lib/engine_options.h"
 #include "engine/engine.h"
 #include "engine/soft/cpu.h"
@@ -51,10 +52,15 @@
 #define PORT_DONE	0xe0
 #define PORT_TARGET	0xe1
 
-static uint8_t *ram;
-static uint32_t next_table = TABLES;
-static struct engine_vm *vm;
-static struct engine_vcpu *vcpu;
+struct guest {
+	const struct engine_ops *g_ops;
+	uint8_t		*g_ram;
+	uint32_t	 g_table;	/* the next page table */
+	struct engine_vm *g_vm;
+	struct engine_vcpu *g_vcpu;
+};
+
+static struct guest guests[ORACLE_GUESTS];
 static struct bare bare;
 static struct vcpu_reg_state initial;	/* at the first instruction, 64-bit */
 static struct decode_mode mode[2];
@@ -63,73 +69,73 @@ static char reason[160];
 /* --- the guest -------------------------------------------------------------------- */
 
 static void
-put64(uint32_t gpa, uint64_t v)
+put64(struct guest *g, uint32_t gpa, uint64_t v)
 {
-	memcpy(ram + gpa, &v, sizeof(v));
+	memcpy(g->g_ram + gpa, &v, sizeof(v));
 }
 
 static uint64_t
-get64(uint32_t gpa)
+get64(const struct guest *g, uint32_t gpa)
 {
 	uint64_t v;
 
-	memcpy(&v, ram + gpa, sizeof(v));
+	memcpy(&v, g->g_ram + gpa, sizeof(v));
 	return (v);
 }
 
 static void
-map(uint64_t linear, uint32_t gpa, unsigned flags)
+map(struct guest *g, uint64_t linear, uint32_t gpa, unsigned flags)
 {
 	uint32_t table = PML4, entry;
 	int shift;
 
 	for (shift = 39; shift > 12; shift -= 9) {
 		entry = table + (uint32_t)(linear >> shift & 511) * 8;
-		if (get64(entry) == 0) {
-			put64(entry, next_table | PTE_P | PTE_W | PTE_U);
-			next_table += 0x1000;
+		if (get64(g, entry) == 0) {
+			put64(g, entry, g->g_table | PTE_P | PTE_W | PTE_U);
+			g->g_table += 0x1000;
 			/* the kernel's other pages are elsewhere */
-			if (next_table == GDT)
-				next_table = 0x30000;
+			if (g->g_table == GDT)
+				g->g_table = 0x30000;
 		}
-		table = (uint32_t)get64(entry) & ~0xfffu;
+		table = (uint32_t)get64(g, entry) & ~0xfffu;
 	}
-	put64(table + (uint32_t)(linear >> 12 & 511) * 8, gpa | flags);
+	put64(g, table + (uint32_t)(linear >> 12 & 511) * 8, gpa | flags);
 }
 
 static void
-build(void)
+build(struct guest *g)
 {
 	unsigned v;
 
 	for (v = 0; v < 0x10; v++)
-		map(KERNEL + v * 0x1000, v * 0x1000, PTE_P | PTE_W);
-	map(READONLY, RO_GPA, PTE_P | PTE_U);
-	map(WINDOW, WINDOW_GPA, PTE_P | PTE_W | PTE_U);
-	map(WINDOW + 0x1000, WINDOW_GPA + 0x1000, PTE_P | PTE_W | PTE_U);
-	map(CODE, CODE_GPA, PTE_P | PTE_W | PTE_U);
+		map(g, KERNEL + v * 0x1000, v * 0x1000, PTE_P | PTE_W);
+	map(g, READONLY, RO_GPA, PTE_P | PTE_U);
+	map(g, WINDOW, WINDOW_GPA, PTE_P | PTE_W | PTE_U);
+	map(g, WINDOW + 0x1000, WINDOW_GPA + 0x1000, PTE_P | PTE_W | PTE_U);
+	map(g, CODE, CODE_GPA, PTE_P | PTE_W | PTE_U);
 
-	put64(GDT + SEL_KCODE, 0x00af9b000000ffff);
-	put64(GDT + (SEL_UCODE32 & ~7), 0x00cffb000000ffff);
-	put64(GDT + (SEL_UDATA & ~7), 0x00cff3000000ffff);
-	put64(GDT + (SEL_UCODE64 & ~7), 0x00affb000000ffff);
+	put64(g, GDT + SEL_KCODE, 0x00af9b000000ffff);
+	put64(g, GDT + (SEL_UCODE32 & ~7), 0x00cffb000000ffff);
+	put64(g, GDT + (SEL_UDATA & ~7), 0x00cff3000000ffff);
+	put64(g, GDT + (SEL_UCODE64 & ~7), 0x00affb000000ffff);
 
 	for (v = 0; v < 32; v++) {
 		uint64_t off = KERNEL + HANDLERS + v * 16;
 
 		/* interrupt gate, IST 1; DPL 3 for INT3 and INTO */
-		put64(IDT + v * 16, (off & 0xffff) | SEL_KCODE << 16 |
+		put64(g, IDT + v * 16, (off & 0xffff) | SEL_KCODE << 16 |
 		    1ull << 32 | (v == 3 || v == 4 ? 0xeeull : 0x8eull) << 40 |
 		    (off >> 16 & 0xffff) << 48);
-		put64(IDT + v * 16 + 8, off >> 32);
-		ram[HANDLERS + v * 16] = 0xe6;		/* out imm8, al */
-		ram[HANDLERS + v * 16 + 1] = (uint8_t)(PORT_VECTOR + v);
-		ram[HANDLERS + v * 16 + 2] = 0xf4;	/* hlt */
+		put64(g, IDT + v * 16 + 8, off >> 32);
+		g->g_ram[HANDLERS + v * 16] = 0xe6;		/* out imm8, al */
+		g->g_ram[HANDLERS + v * 16 + 1] = (uint8_t)(PORT_VECTOR + v);
+		g->g_ram[HANDLERS + v * 16 + 2] = 0xf4;	/* hlt */
 	}
-	put64(TSS + 0x24, KERNEL + STACK_TOP);		/* IST1 */
-	ram[TSS + 0x66] = 0x68;				/* I/O bitmap */
-	memset(ram + TSS + 0x68, 0xff, 33);
-	ram[TSS + 0x68 + PORT_DONE / 8] = 0xfc;
+	put64(g, TSS + 0x24, KERNEL + STACK_TOP);		/* IST1 */
+	g->g_ram[TSS + 0x66] = 0x68;				/* I/O bitmap */
+	memset(g->g_ram + TSS + 0x68, 0xff, 33);
+	g->g_ram[TSS + 0x68 + PORT_DONE / 8] = 0xfc;
 }
 
 static void
@@ -167,34 +173,36 @@ build_registers(void)
 }
 
 bool
-soft_setup(const char **why)
+guest_setup(unsigned which, const char *engine, const char **why)
 {
+	struct guest *g = &guests[which];
 	struct engine_range range = { 0, NULL, RAM_SIZE };
 	struct engine_vm_config config = {
 		.ev_ranges = &range, .ev_nranges = 1,
-		.ev_tsc_khz = 1000000, .ev_writes_reported = true,
-		.ev_options = engine_options()
+		.ev_tsc_khz = 1000000, .ev_writes_reported = true
 	};
 	int error;
 
-	ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE,
+	g->g_ops = engine_named(engine, &config.ev_options);
+	g->g_table = TABLES;
+	g->g_ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE,
 	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (ram == MAP_FAILED) {
+	if (g->g_ram == MAP_FAILED) {
 		*why = "no memory";
 		return (false);
 	}
-	range.er_host = ram;
-	build();
+	range.er_host = g->g_ram;
+	build(g);
 	decode_mode_init(&mode[0], &bare_host, NULL);
 	mode[0].dm_real = false;
 	mode[1] = mode[0];
 	mode[0].dm_bits = 64;
 	mode[1].dm_bits = 32;
 	build_registers();
-	if ((error = engine_soft.eo_vm_new(&config, &vm)) != 0 ||
-	    (error = engine_soft.eo_vcpu_new(vm, 0, &bare_host, &bare,
-	    &vcpu)) != 0 ||
-	    (error = engine_soft.eo_reset(vcpu, &initial)) != 0) {
+	if ((error = g->g_ops->eo_vm_new(&config, &g->g_vm)) != 0 ||
+	    (error = g->g_ops->eo_vcpu_new(g->g_vm, 0, &bare_host, &bare,
+	    &g->g_vcpu)) != 0 ||
+	    (error = g->g_ops->eo_reset(g->g_vcpu, &initial)) != 0) {
 		*why = strerror(error);
 		return (false);
 	}
@@ -209,43 +217,49 @@ soft_decode_mode(bool compat)
 
 /* The rest of a fault, from its frame: error code, RIP, CS, RFLAGS, RSP, SS. */
 static void
-fault(struct oracle_state *out, unsigned vector)
+fault(const struct guest *g, struct oracle_state *out, unsigned vector)
 {
 	static const uint32_t with_error = 1u << 8 | 0x1fu << 10 | 1u << 17;
 	struct vcpu_reg_state r;
 
 	out->os_vector = (uint8_t)vector;
-	out->os_rip = get64(STACK_TOP - 40);
-	out->os_rflags = get64(STACK_TOP - 24);
-	out->os_gpr[RSP] = get64(STACK_TOP - 16);
+	out->os_rip = get64(g, STACK_TOP - 40);
+	out->os_rflags = get64(g, STACK_TOP - 24);
+	out->os_gpr[RSP] = get64(g, STACK_TOP - 16);
 	out->os_error = with_error >> vector & 1 ?
-	    (uint32_t)get64(STACK_TOP - 48) : 0;
+	    (uint32_t)get64(g, STACK_TOP - 48) : 0;
 	if (vector == 14) {
-		engine_soft.eo_getregs(vcpu, VM_RWREGS_CRS, &r);
+		g->g_ops->eo_getregs(g->g_vcpu, VM_RWREGS_CRS, &r);
 		out->os_cr2 = r.vrs_crs[VCPU_REGS_CR2];
 	}
 }
 
 const char *
-soft_run(const struct oracle_batch *b, struct oracle_state *out, uint8_t *win)
+guest_run(unsigned which, const struct oracle_batch *b,
+    struct oracle_state *out, uint8_t *win)
 {
+	struct guest *g = &guests[which];
 	const struct oracle_insn *oi = &b->b_insn;
 	const struct oracle_state *in = b->b_in;
 	static const uint8_t done[] = { 0xe6, PORT_DONE, 0xf4 };
 	static const uint8_t target[] = { 0xe6, PORT_TARGET, 0xf4 };
 	struct vcpu_reg_state r = initial;
 	struct engine_run run;
+	/* the TSS's I/O bitmap is of no use there (emulated.h) */
+	const uint32_t iopl = emulated_cpu() ? FL_IOPL : 0;
 	bool first = true;
 	unsigned n, m, port, tries;
 	int error;
 
-	memset(ram + CODE_GPA, 0xf4, 0x1000);
-	memcpy(ram + CODE_GPA + (INSN_ADDR - CODE), oi->oi_bytes, oi->oi_len);
-	memcpy(ram + CODE_GPA + (INSN_ADDR - CODE) + oi->oi_len, done,
+	memset(g->g_ram + CODE_GPA, 0xf4, 0x1000);
+	memcpy(g->g_ram + CODE_GPA + (INSN_ADDR - CODE), oi->oi_bytes,
+	    oi->oi_len);
+	memcpy(g->g_ram + CODE_GPA + (INSN_ADDR - CODE) + oi->oi_len, done,
 	    sizeof(done));
-	memcpy(ram + CODE_GPA + (TARGET_ADDR - CODE), target, sizeof(target));
-	engine_soft.eo_written(vm, CODE_GPA, 0x1000);
-	memset(ram + WINDOW_GPA, 0, WINDOW_SIZE);
+	memcpy(g->g_ram + CODE_GPA + (TARGET_ADDR - CODE), target,
+	    sizeof(target));
+	g->g_ops->eo_written(g->g_vm, CODE_GPA, 0x1000);
+	memset(g->g_ram + WINDOW_GPA, 0, WINDOW_SIZE);
 	if (oi->oi_compat) {
 		r.vrs_sregs[VCPU_REGS_CS].vsi_sel = SEL_UCODE32;
 		r.vrs_sregs[VCPU_REGS_CS].vsi_ar = 0xc0fb;
@@ -254,12 +268,12 @@ soft_run(const struct oracle_batch *b, struct oracle_state *out, uint8_t *win)
 	for (n = 0; n < b->b_count; n++) {
 		for (m = 0; m < 16; m++)
 			r.vrs_gprs[bare_gpr[m]] = in[n].os_gpr[m];
-		r.vrs_gprs[VCPU_REGS_RFLAGS] = in[n].os_rflags;
+		r.vrs_gprs[VCPU_REGS_RFLAGS] = in[n].os_rflags | iopl;
 		r.vrs_gprs[VCPU_REGS_RIP] = INSN_ADDR;
-		error = engine_soft.eo_setregs(vcpu, VM_RWREGS_GPRS |
+		error = g->g_ops->eo_setregs(g->g_vcpu, VM_RWREGS_GPRS |
 		    (first ? VM_RWREGS_SREGS : 0), &r);
 		if (error == 0)
-			error = engine_soft.eo_setxstate(vcpu,
+			error = g->g_ops->eo_setxstate(g->g_vcpu,
 			    in[n].os_xstate);
 		if (error != 0) {
 			snprintf(reason, sizeof(reason), "state refused: %s",
@@ -267,13 +281,16 @@ soft_run(const struct oracle_batch *b, struct oracle_state *out, uint8_t *win)
 			return (reason);
 		}
 		first = false;
-		memcpy(ram + WINDOW_GPA + ACTIVE_A, in[n].os_a, ACTIVE_A_SIZE);
-		memcpy(ram + WINDOW_GPA + ACTIVE_B, in[n].os_b, ACTIVE_B_SIZE);
+		memcpy(g->g_ram + WINDOW_GPA + ACTIVE_A, in[n].os_a,
+		    ACTIVE_A_SIZE);
+		memcpy(g->g_ram + WINDOW_GPA + ACTIVE_B, in[n].os_b,
+		    ACTIVE_B_SIZE);
 
 		for (tries = 0; tries < 1000; tries++) {
 			memset(&run, 0, sizeof(run));
 			run.er_inject = -1;
-			error = engine_soft.eo_run(vcpu, &run);
+			if (!emulated_run(g->g_ops, g->g_vcpu, &run, &error))
+				return (ORACLE_LACKS);
 			if (error != 0 || run.er_exit != ENGINE_EXIT_KICK)
 				break;
 		}
@@ -283,7 +300,7 @@ soft_run(const struct oracle_batch *b, struct oracle_state *out, uint8_t *win)
 			    (int)run.er_exit, n);
 			return (reason);
 		}
-		engine_soft.eo_getregs(vcpu, VM_RWREGS_GPRS, &r);
+		g->g_ops->eo_getregs(g->g_vcpu, VM_RWREGS_GPRS, &r);
 		for (m = 0; m < 16; m++)
 			out[n].os_gpr[m] = r.vrs_gprs[bare_gpr[m]];
 		if (oi->oi_compat)
@@ -293,17 +310,17 @@ soft_run(const struct oracle_batch *b, struct oracle_state *out, uint8_t *win)
 		out[n].os_vector = VECTOR_NONE;
 		out[n].os_error = 0;
 		out[n].os_cr2 = 0;
-		engine_soft.eo_getxstate(vcpu, out[n].os_xstate);
+		g->g_ops->eo_getxstate(g->g_vcpu, out[n].os_xstate);
 		port = run.er_io.vei_port;
 		if (port != PORT_DONE && port != PORT_TARGET) {
-			fault(&out[n], port - PORT_VECTOR);
+			fault(g, &out[n], port - PORT_VECTOR);
 			first = true;
 		}
-		memcpy(out[n].os_a, ram + WINDOW_GPA + ACTIVE_A,
+		memcpy(out[n].os_a, g->g_ram + WINDOW_GPA + ACTIVE_A,
 		    ACTIVE_A_SIZE);
-		memcpy(out[n].os_b, ram + WINDOW_GPA + ACTIVE_B,
+		memcpy(out[n].os_b, g->g_ram + WINDOW_GPA + ACTIVE_B,
 		    ACTIVE_B_SIZE);
 	}
-	memcpy(win, ram + WINDOW_GPA, WINDOW_SIZE);
+	memcpy(win, g->g_ram + WINDOW_GPA, WINDOW_SIZE);
 	return (NULL);
 }
