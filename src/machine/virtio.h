@@ -66,6 +66,7 @@ struct vq_chain {
 struct virtio_ops {
 	const char	*vo_name;
 	uint16_t	 vo_id;		/* virtio device id: 1 net, 2 blk, 4 rng */
+	uint16_t	 vo_vendor;	/* PCI vendor; 0: virtio's */
 	uint16_t	 vo_pci_id;	/* the transitional PCI device id */
 	uint8_t		 vo_class, vo_subclass;
 	unsigned	 vo_nqueues;
@@ -78,7 +79,9 @@ struct virtio_ops {
 	 * memory. It may wait on a condition with the device lock: nothing is
 	 * popped meanwhile. Also when a legacy driver takes a queue away. */
 	void	(*vo_reset)(void *arg);
-	/* A legacy driver stored a byte of the configuration. */
+	/* The driver is about to read that much of the configuration. */
+	void	(*vo_config_read)(void *arg, uint32_t offset, unsigned size);
+	/* The driver stored a byte of the configuration. */
 	void	(*vo_config_write)(void *arg, uint32_t offset, uint8_t value);
 	/* the driver set DRIVER_OK; features are final */
 	void	(*vo_start)(void *arg);

@@ -237,7 +237,8 @@ net_config_write(void *arg, uint32_t offset, uint8_t value)
 {
 	struct virtio_net *n = arg;
 
-	if (offset < sizeof(((struct net_config *)0)->mac))
+	if (n->n_virtio.v_driver == VIRTIO_LEGACY &&
+	    offset < sizeof(((struct net_config *)0)->mac))
 		n->n_virtio.v_config[offset] = value;
 }
 

@@ -311,10 +311,25 @@ config_read(struct virtio *v, uint64_t offset, unsigned size)
 	uint64_t value = 0;
 	unsigned i;
 
+	if (v->v_ops->vo_config_read != NULL)
+		v->v_ops->vo_config_read(v->v_arg, (uint32_t)offset, size);
 	for (i = 0; i < size; i++)
 		if (offset + i < v->v_ops->vo_config_size)
 			value |= (uint64_t)v->v_config[offset + i] << 8 * i;
 	return (value);
+}
+
+static void
+config_write(struct virtio *v, uint64_t offset, unsigned size, uint64_t value)
+{
+	unsigned i;
+
+	if (v->v_ops->vo_config_write == NULL)
+		return;
+	for (i = 0; i < size; i++)
+		if (offset + i < v->v_ops->vo_config_size)
+			v->v_ops->vo_config_write(v->v_arg,
+			    (uint32_t)offset + i, (uint8_t)(value >> 8 * i));
 }
 
 /* --- the legacy window ---------------------------------------------------- */
@@ -422,21 +437,12 @@ static void
 legacy_write(void *arg, uint64_t offset, unsigned size, uint64_t value)
 {
 	struct virtio *v = arg;
-	uint64_t at;
-	unsigned i;
 
 	virtio_enter(v);
-	if (offset < LEGACY_CONFIG) {
+	if (offset < LEGACY_CONFIG)
 		regs_write(v, legacy_regs, LEGACY_NREGS, offset, size, value);
-	} else if (v->v_ops->vo_config_write != NULL &&
-	    claim(v, VIRTIO_LEGACY)) {
-		for (i = 0; i < size; i++) {
-			at = offset - LEGACY_CONFIG + i;
-			if (at < v->v_ops->vo_config_size)
-				v->v_ops->vo_config_write(v->v_arg,
-				    (uint32_t)at, (uint8_t)(value >> 8 * i));
-		}
-	}
+	else if (claim(v, VIRTIO_LEGACY))
+		config_write(v, offset - LEGACY_CONFIG, size, value);
 	virtio_leave(v);
 }
 
@@ -653,6 +659,14 @@ isr_read(struct virtio *v, uint64_t offset, unsigned size)
 }
 
 static void
+modern_config_write(struct virtio *v, uint64_t offset, unsigned size,
+    uint64_t value)
+{
+	if (claim(v, VIRTIO_MODERN))
+		config_write(v, offset, size, value);
+}
+
+static void
 notify_write(struct virtio *v, uint64_t offset, unsigned size, uint64_t value)
 {
 	/* The place names the queue; the value repeats it (4.1.5.2). */
@@ -671,7 +685,7 @@ static const struct region {
 } regions[] = {
 	{ 1,	COMMON_SIZE,				common_read, common_write },
 	{ 3,	1,					isr_read,    NULL },
-	{ 4,	0,					config_read, NULL },
+	{ 4,	0,			config_read, modern_config_write },
 	{ 2,	VIRTIO_QUEUES_MAX * NOTIFY_MULTIPLIER,	NULL,	     notify_write },
 };
 #define NREGIONS	(sizeof(regions) / sizeof(regions[0]))
@@ -849,7 +863,9 @@ virtio_init(struct virtio *v, const struct virtio_ops *ops, void *arg,
 		vq_reset(&v->v_queue[i]);
 	}
 	pf->pf_name = ops->vo_name;
-	pf->pf_vendor = pf->pf_subvendor = VIRTIO_PCI_VENDOR;
+	pf->pf_vendor = ops->vo_vendor != 0 ? ops->vo_vendor :
+	    VIRTIO_PCI_VENDOR;
+	pf->pf_subvendor = pf->pf_vendor;
 	pf->pf_device = ops->vo_pci_id;
 	pf->pf_subdevice = ops->vo_id;	/* as legacy drivers expect */
 	pf->pf_class = ops->vo_class;

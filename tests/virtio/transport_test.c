@@ -47,6 +47,7 @@ test_identity(void **state)
 
 	(void)state;
 	begin(&f, true);
+	assert_int_equal(pc_config_read(&f.pc, 1, 0, 2), 0x1af4);
 	assert_int_equal(pc_config_read(&f.pc, 1, 2, 2), 0x1005);
 	assert_int_equal(pc_config_read(&f.pc, 1, 8, 1), 0);
 	assert_int_equal(pc_config_read(&f.pc, 1, 0x2c, 2), 0x1af4);
