@@ -592,6 +592,29 @@ cdrom_free(struct machine *m)
 		disk_close(m->m_cdrom_disk);
 }
 
+static int
+vmmci_make(struct machine *m, struct err *err)
+{
+	struct irq irq = board_slot_irq(m);
+
+	if (vmmci_new(&m->m_vmmci, &m->m_memory, &m->m_clock, m->m_pci,
+	    &irq) == -1)
+		return (err_sys(err, "cannot make the vmmci"));
+	return (0);
+}
+
+static void
+vmmci_restart(struct machine *m)
+{
+	vmmci_reset(m->m_vmmci);
+}
+
+static void
+vmmci_end(struct machine *m)
+{
+	vmmci_free(m->m_vmmci);
+}
+
 /* --- firmware ------------------------------------------------------------ */
 
 struct acpi_config
@@ -700,6 +723,7 @@ static const struct {
 	{ nics_new,	nics_reset,	nics_free },	/* then the NICs */
 	{ disks_new,	disks_reset,	disks_free },	/* then the disks */
 	{ cdrom_new,	cdrom_reset,	cdrom_free },	/* then the CD-ROM */
+	{ vmmci_make,	vmmci_restart,	vmmci_end },	/* the last slot */
 	{ firmware_new,	firmware_reset,	firmware_end },
 };
 #define BOARD_ROWS	(sizeof(board) / sizeof(board[0]))

@@ -30,6 +30,7 @@
 #include "machine/virtio_net.h"
 #include "machine/virtio_rng.h"
 #include "machine/virtio_scsi.h"
+#include "machine/vmmci.h"
 #include "network/network.h"
 #include "storage/disk.h"
 
@@ -117,6 +118,7 @@ struct machine {
 	struct virtio_blk *m_blk[MACHINE_DISKS_MAX];
 	struct disk	*m_cdrom_disk;
 	struct virtio_scsi *m_cdrom;	/* NULL: there is none */
+	struct vmmci	*m_vmmci;
 
 	/* running */
 	atomic_uint	 m_request;	/* [a] REQUEST_*; a futex when parked */

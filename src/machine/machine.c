@@ -214,18 +214,25 @@ void
 machine_ask_stop(struct machine *m)
 {
 	acpi_pm_button(m->m_pm);
+	vmmci_shutdown(m->m_vmmci);
 }
 
 enum machine_asked
 machine_asked(struct machine *m)
 {
-	static const enum machine_asked asked[] = {
+	static const enum machine_asked buttons[] = {
 		[ACPI_BUTTON_OFF] = MACHINE_DEAF,
 		[ACPI_BUTTON_WAITS] = MACHINE_ASKED,
 		[ACPI_BUTTON_SEEN] = MACHINE_ANSWERED
+	}, guests[] = {
+		[VMMCI_ABSENT] = MACHINE_DEAF,
+		[VMMCI_LISTENS] = MACHINE_ASKED,
+		[VMMCI_SEEN] = MACHINE_ANSWERED
 	};
+	enum machine_asked button = buttons[acpi_pm_button_state(m->m_pm)];
+	enum machine_asked guest = guests[vmmci_guest(m->m_vmmci)];
 
-	return (asked[acpi_pm_button_state(m->m_pm)]);
+	return (button > guest ? button : guest);
 }
 
 void
@@ -247,6 +254,7 @@ void
 machine_unpause(struct machine *m)
 {
 	run_unpark(m);
+	vmmci_sync(m->m_vmmci);
 }
 
 void

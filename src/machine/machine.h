@@ -85,10 +85,11 @@ enum machine_end machine_run(struct machine *, uint32_t *value, struct err *);
 /* Ends machine_run() with MACHINE_STOPPED. Any thread, also from a signal
  * handler. */
 void	machine_stop(struct machine *);
-/* Asks the guest to shut down: presses the power button. Any thread. */
+/* Asks the guest to shut down: presses the power button, and tells it so by
+ * vmmci. Any thread. */
 void	machine_ask_stop(struct machine *);
-/* What the guest has done about it: it does not listen, has not looked, has.
- * The latter stays until a reset. Any thread. */
+/* What the guest has done about either: it does not listen, has not looked,
+ * has. The latter stays until a reset. Any thread. */
 enum machine_asked { MACHINE_DEAF, MACHINE_ASKED, MACHINE_ANSWERED };
 enum machine_asked machine_asked(struct machine *);
 /*
