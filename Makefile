@@ -39,7 +39,7 @@ ALLCFLAGS = $(CSTD) $(WARN) -fPIC -fvisibility=hidden -pthread $(CPPFLAGS) \
 LDLIBS	:= -pthread -lm
 
 # Not by pkg-config: slirp.pc wants glib's, which libslirp-dev does not bring.
-HOSTLIBS := -Wl,--as-needed -lslirp -lcjson -lnbd -lzstd -lz -lseccomp
+HOSTLIBS := -Wl,--as-needed -lslirp -lcjson -lzstd -lz -lseccomp
 
 # Which folders make what; a folder includes only from those before it.
 CORE	:= src/base src/engine/soft src/engine/soft/jit \

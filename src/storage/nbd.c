@@ -19,7 +19,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <libnbd.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -32,6 +31,7 @@
 #include "base/loop.h"
 #include "storage/image.h"
 #include "storage/iov.h"
+#include "storage/libnbd.h"
 
 #define SECTOR		512u
 #define SECOND		1000000000ULL
@@ -57,6 +57,7 @@ struct nbd_cmd {
 };
 
 struct nbd {
+	struct libnbd	 n_lib;		/* [I] */
 	const char	*n_uri;		/* [I] the image's */
 	uint64_t	 n_size;	/* [I] */
 	bool		 n_readonly;	/* [I] */
@@ -134,25 +135,26 @@ nbd_completed(void *arg, int *error)
 static int64_t
 nbd_issue(struct nbd_handle *h, struct nbd_cmd *c)
 {
+	const struct libnbd *lib = &c->nc_nbd->n_lib;
 	nbd_completion_callback done = { .callback = nbd_completed,
 	    .user_data = c };
 
 	switch (c->nc_kind) {
 	case NBD_READ:
-		return (nbd_aio_pread(h, c->nc_buf, c->nc_len, c->nc_offset,
-		    done, c->nc_flags));
+		return (lib->nbd_aio_pread(h, c->nc_buf, c->nc_len,
+		    c->nc_offset, done, c->nc_flags));
 	case NBD_WRITE:
-		return (nbd_aio_pwrite(h, c->nc_buf, c->nc_len, c->nc_offset,
-		    done, c->nc_flags));
+		return (lib->nbd_aio_pwrite(h, c->nc_buf, c->nc_len,
+		    c->nc_offset, done, c->nc_flags));
 	case NBD_TRIM:
-		return (nbd_aio_trim(h, c->nc_len, c->nc_offset, done,
+		return (lib->nbd_aio_trim(h, c->nc_len, c->nc_offset, done,
 		    c->nc_flags));
 	case NBD_ZERO:
-		return (nbd_aio_zero(h, c->nc_len, c->nc_offset, done,
+		return (lib->nbd_aio_zero(h, c->nc_len, c->nc_offset, done,
 		    c->nc_flags));
 	case NBD_FLUSH:
 	default:
-		return (nbd_aio_flush(h, done, c->nc_flags));
+		return (lib->nbd_aio_flush(h, done, c->nc_flags));
 	}
 }
 
@@ -193,7 +195,8 @@ link_down(struct nbd *n)
 		n->n_unsure |= n->n_written != n->n_flushed;
 		pthread_mutex_unlock(&n->n_lock);
 	}
-	nbd_close(n->n_handle);		/* its commands are queued again */
+	/* its commands are queued again */
+	n->n_lib.nbd_close(n->n_handle);
 	n->n_handle = NULL;
 	n->n_ready = n->n_broken = false;
 	n->n_since = loop_now();
@@ -203,8 +206,8 @@ static void
 link_up(struct nbd *n)
 {
 	n->n_since = loop_now();
-	if ((n->n_handle = nbd_create()) != NULL &&
-	    nbd_aio_connect_uri(n->n_handle, n->n_uri) == -1)
+	if ((n->n_handle = n->n_lib.nbd_create()) != NULL &&
+	    n->n_lib.nbd_aio_connect_uri(n->n_handle, n->n_uri) == -1)
 		link_down(n);
 }
 
@@ -212,10 +215,10 @@ link_up(struct nbd *n)
 static bool
 link_same(struct nbd *n)
 {
-	int64_t size = nbd_get_size(n->n_handle);
+	int64_t size = n->n_lib.nbd_get_size(n->n_handle);
 
 	if (size >= 0 && (uint64_t)size == n->n_size &&
-	    (n->n_readonly || nbd_is_read_only(n->n_handle) == 0))
+	    (n->n_readonly || n->n_lib.nbd_is_read_only(n->n_handle) == 0))
 		return (true);
 	LOG_GUEST("disk %s: the server came back with another disk",
 	    n->n_uri);
@@ -239,13 +242,13 @@ link_issue(struct nbd *n)
 		if (nbd_issue(n->n_handle, c) != -1)
 			continue;
 		pthread_mutex_lock(&n->n_lock);
-		if (nbd_aio_is_dead(n->n_handle) == 1 ||
-		    nbd_aio_is_closed(n->n_handle) == 1) {
+		if (n->n_lib.nbd_aio_is_dead(n->n_handle) == 1 ||
+		    n->n_lib.nbd_aio_is_closed(n->n_handle) == 1) {
 			n->n_broken = true;
 			nbd_enqueue(n, c);
 		} else
-			nbd_finish(n, c, nbd_get_errno() > 0 ?
-			    nbd_get_errno() : EIO);
+			nbd_finish(n, c, n->n_lib.nbd_get_errno() > 0 ?
+			    n->n_lib.nbd_get_errno() : EIO);
 		pthread_mutex_unlock(&n->n_lock);
 	}
 }
@@ -279,8 +282,8 @@ link_wait(struct nbd *n, int timeout)
 	uint64_t count;
 
 	if (n->n_handle != NULL) {
-		p[1].fd = nbd_aio_get_fd(n->n_handle);
-		direction = nbd_aio_get_direction(n->n_handle);
+		p[1].fd = n->n_lib.nbd_aio_get_fd(n->n_handle);
+		direction = n->n_lib.nbd_aio_get_direction(n->n_handle);
 		if (direction & LIBNBD_AIO_DIRECTION_READ)
 			p[1].events |= POLLIN;
 		if (direction & LIBNBD_AIO_DIRECTION_WRITE)
@@ -294,13 +297,13 @@ link_wait(struct nbd *n, int timeout)
 		return;
 	/* The state may change with each of them. */
 	if ((p[1].revents & (POLLIN | POLLHUP | POLLERR)) != 0 &&
-	    (nbd_aio_get_direction(n->n_handle) &
+	    (n->n_lib.nbd_aio_get_direction(n->n_handle) &
 	    LIBNBD_AIO_DIRECTION_READ) != 0)
-		(void)nbd_aio_notify_read(n->n_handle);
+		(void)n->n_lib.nbd_aio_notify_read(n->n_handle);
 	else if ((p[1].revents & (POLLOUT | POLLHUP | POLLERR)) != 0 &&
-	    (nbd_aio_get_direction(n->n_handle) &
+	    (n->n_lib.nbd_aio_get_direction(n->n_handle) &
 	    LIBNBD_AIO_DIRECTION_WRITE) != 0)
-		(void)nbd_aio_notify_write(n->n_handle);
+		(void)n->n_lib.nbd_aio_notify_write(n->n_handle);
 	if ((p[1].revents & POLLNVAL) != 0)
 		n->n_broken = true;
 }
@@ -319,12 +322,13 @@ link_state(struct nbd *n, uint64_t now)
 			link_up(n);
 		return;
 	}
-	if (n->n_broken || nbd_aio_is_dead(n->n_handle) == 1 ||
-	    nbd_aio_is_closed(n->n_handle) == 1) {
+	if (n->n_broken || n->n_lib.nbd_aio_is_dead(n->n_handle) == 1 ||
+	    n->n_lib.nbd_aio_is_closed(n->n_handle) == 1) {
 		link_down(n);
-	} else if (!n->n_ready && nbd_aio_is_connecting(n->n_handle) == 0 &&
-	    (nbd_aio_is_ready(n->n_handle) == 1 ||
-	    nbd_aio_is_processing(n->n_handle) == 1)) {
+	} else if (!n->n_ready &&
+	    n->n_lib.nbd_aio_is_connecting(n->n_handle) == 0 &&
+	    (n->n_lib.nbd_aio_is_ready(n->n_handle) == 1 ||
+	    n->n_lib.nbd_aio_is_processing(n->n_handle) == 1)) {
 		if (link_same(n)) {
 			n->n_ready = true;
 			log_info("disk %s: the server is back", n->n_uri);
@@ -464,7 +468,7 @@ static void
 nbd_free(struct nbd *n)
 {
 	if (n->n_handle != NULL)
-		nbd_close(n->n_handle);
+		n->n_lib.nbd_close(n->n_handle);
 	if (n->n_wake != -1)
 		close(n->n_wake);
 	pthread_cond_destroy(&n->n_done);
@@ -489,7 +493,7 @@ nbd_io_close(struct image *im)
 	pthread_join(n->n_thread, NULL);
 	/* The server is told; it need not answer. */
 	if (n->n_handle != NULL && n->n_ready)
-		(void)nbd_aio_disconnect(n->n_handle, 0);
+		(void)n->n_lib.nbd_aio_disconnect(n->n_handle, 0);
 	nbd_free(n);
 }
 
@@ -509,30 +513,30 @@ static int
 nbd_measure(struct nbd *n, struct image *im, struct err *err)
 {
 	struct nbd_handle *h = n->n_handle;
-	int64_t size = nbd_get_size(h), min, max;
+	int64_t size = n->n_lib.nbd_get_size(h), min, max;
 
 	if (size == -1)
 		return (err_set(err, "disk %s: %s", n->n_uri,
-		    nbd_get_error()));
+		    n->n_lib.nbd_get_error()));
 	if (size == 0 || size % SECTOR != 0)
 		return (err_set(err, "disk %s has %" PRId64 " bytes, which "
 		    "is no multiple of %u: have the server offer another",
 		    n->n_uri, size, SECTOR));
-	min = nbd_get_block_size(h, LIBNBD_SIZE_MINIMUM);
-	max = nbd_get_block_size(h, LIBNBD_SIZE_MAXIMUM);
+	min = n->n_lib.nbd_get_block_size(h, LIBNBD_SIZE_MINIMUM);
+	max = n->n_lib.nbd_get_block_size(h, LIBNBD_SIZE_MAXIMUM);
 	if (min > SECTOR)
 		return (err_set(err, "disk %s: the server insists on blocks "
 		    "of %" PRId64 " bytes, but those of a disk have %u",
 		    n->n_uri, min, SECTOR));
-	if (nbd_is_read_only(h) == 1 && !im->im_readonly)
+	if (n->n_lib.nbd_is_read_only(h) == 1 && !im->im_readonly)
 		return (err_set(err, "disk %s is read-only: have the server "
 		    "offer it for writing", n->n_uri));
 	im->im_size = n->n_size = (uint64_t)size;
 	n->n_data_max = max > SECTOR && max < NBD_DATA_MAX ?
 	    (uint64_t)max & ~(uint64_t)(SECTOR - 1) : NBD_DATA_MAX;
-	n->n_flush = nbd_can_flush(h) == 1;
-	n->n_trim = nbd_can_trim(h) == 1;
-	n->n_zero = nbd_can_zero(h) == 1;
+	n->n_flush = n->n_lib.nbd_can_flush(h) == 1;
+	n->n_trim = n->n_lib.nbd_can_trim(h) == 1;
+	n->n_zero = n->n_lib.nbd_can_zero(h) == 1;
 	return (0);
 }
 
@@ -573,9 +577,12 @@ nbd_image_open(struct image *im, struct err *err)
 	n->n_tail = &n->n_queue;
 	pthread_mutex_init(&n->n_lock, NULL);
 	pthread_cond_init(&n->n_done, NULL);
-	if ((n->n_handle = nbd_create()) == NULL ||
-	    nbd_connect_uri(n->n_handle, n->n_uri) == -1)
-		ret = err_set(err, "disk %s: %s", n->n_uri, nbd_get_error());
+	if (libnbd_load(&n->n_lib, err) == -1)
+		ret = -1;
+	else if ((n->n_handle = n->n_lib.nbd_create()) == NULL ||
+	    n->n_lib.nbd_connect_uri(n->n_handle, n->n_uri) == -1)
+		ret = err_set(err, "disk %s: %s", n->n_uri,
+		    n->n_lib.nbd_get_error());
 	else
 		ret = nbd_measure(n, im, err);
 	n->n_ready = ret == 0;
