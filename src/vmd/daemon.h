@@ -62,6 +62,7 @@ struct daemon {
 	int		 d_ready;	/* told when it serves, or -1 */
 	int		 d_status;	/* with which it exits */
 	bool		 d_verbose;
+	bool		 d_posted;	/* request.c: clients have a turn */
 
 	int		 d_signals;
 	struct loop_fd	*d_signal_source;

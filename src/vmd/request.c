@@ -3,7 +3,8 @@
  *
  * 1. A client has one request at a time; what it sends meanwhile waits, so that
  *    answers come in the order of the requests. Who sends more than QUEUE_MAX
- *    is not served any more.
+ *    is not served any more. The next is taken up by the loop, not by whoever
+ *    answered the one before: he may be in the middle of a VM's end.
  * 2. A request lives while somebody holds it: its client, a VM that it waits
  *    for, a question to a VM's process. It has one answer.
  *
@@ -57,7 +58,7 @@ request_release(struct request *r)
 	free(r);
 }
 
-static void	client_next(struct client *);
+static void	client_later(struct client *);
 
 void
 request_answer(struct request *r, cJSON *answer, const int *fds,
@@ -73,7 +74,7 @@ request_answer(struct request *r, cJSON *answer, const int *fds,
 	c->c_request = NULL;
 	control_peer_send(c->c_peer, answer, fds, nfds);
 	request_release(r);
-	client_next(c);
+	client_later(c);
 }
 
 int
@@ -244,26 +245,53 @@ client_do(struct client *c, struct control_message *cm)
 	request_release(r);
 }
 
-/* The request before has been answered. */
+/* Its oldest message. */
 static void
 client_next(struct client *c)
 {
-	struct control_message cm;
+	struct control_message cm = c->c_queue[0];
 
-	/* one that is answered at once comes here again, from inside */
-	if (c->c_request != NULL || c->c_nqueue == 0)
-		return;
-	cm = c->c_queue[0];
 	memmove(c->c_queue, c->c_queue + 1,
 	    --c->c_nqueue * sizeof(*c->c_queue));
 	client_do(c, &cm);
 	control_message_free(&cm);
 }
 
+/* The clients who may have their next request now. */
+static void
+clients_next(void *arg)
+{
+	struct daemon *d = arg;
+	struct client *c;
+
+	d->d_posted = false;
+	for (c = d->d_clients; c != NULL;) {
+		if (c->c_request == NULL && c->c_nqueue > 0) {
+			client_next(c);
+			c = d->d_clients;	/* they may be others now */
+		} else
+			c = c->c_next;
+	}
+}
+
+/* The request before has been answered; the next is not done from there. */
+static void
+client_later(struct client *c)
+{
+	struct daemon *d = c->c_daemon;
+
+	if (c->c_nqueue == 0 || d->d_posted)
+		return;
+	if (loop_post(d->d_loop, clients_next, d) == 0)
+		d->d_posted = true;
+	else
+		control_peer_shut(c->c_peer);
+}
+
 void
 client_message(struct client *c, struct control_message *cm)
 {
-	if (c->c_request == NULL) {
+	if (c->c_request == NULL && c->c_nqueue == 0) {
 		client_do(c, cm);
 		return;
 	}
