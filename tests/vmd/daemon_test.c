@@ -154,13 +154,14 @@ sockets(const struct fixture *f)
 static int
 setup(void **state)
 {
-	const char *build = getenv("VMM_BUILD"), *s;
+	const char *s = getenv("VMM_BUILD");
 	struct fixture *f = calloc(1, sizeof(*f));
+	char *build = realpath(s != NULL ? s : "build", NULL);
+
+	assert_non_null(build);
 
 	if ((s = getenv("VMM_TEST_SLOW")) != NULL && atoi(s) > 1)
 		slow = (unsigned)atoi(s);
-	if (build == NULL)
-		build = "build";
 	snprintf(f->f_dir, sizeof(f->f_dir), "/tmp/daemon_test.XXXXXX");
 	assert_non_null(mkdtemp(f->f_dir));
 	/* for VMs of other users, too */
@@ -170,6 +171,7 @@ setup(void **state)
 	snprintf(f->f_vmd, sizeof(f->f_vmd), "%s/bin/vmd", build);
 	snprintf(f->f_guest, sizeof(f->f_guest),
 	    "%s/tests/multiboot/guest.elf", build);
+	free(build);
 	vmd_start(f);
 	*state = f;
 	return (0);
@@ -310,6 +312,16 @@ number(const struct fixture *f, const char *name, const char *what)
 	return (n);
 }
 
+/* A VM's process, to be signalled: never kill(2)'s "everybody". */
+static pid_t
+process(const struct fixture *f, const char *name)
+{
+	pid_t pid = (pid_t)number(f, name, "pid");
+
+	assert_true(pid > 1);
+	return (pid);
+}
+
 /* Reads a VM's console until this is seen in it. */
 static void
 see(const struct fixture *f, const char *name, const char *want)
@@ -387,13 +399,13 @@ test_restarts(void **state)
 {
 	struct fixture *f = *state;
 	cJSON *json;
-	double pid;
+	pid_t pid;
 	int fd;
 
 	start(f, "once", "once reset=92");
 	EVENTUALLY(has_state(f, "once", "gone"));
 	start(f, "stays", "print=hello button=off");
-	pid = number(f, "stays", "pid");
+	pid = process(f, "stays");
 	assert_true(pid > 1);
 	see(f, "stays", "hello");
 
@@ -417,7 +429,7 @@ test_restarts(void **state)
 	assert_string_equal(control_string(json, "end", ""), "terminated");
 	cJSON_Delete(json);
 	close(fd);
-	assert_true(number(f, "stays", "pid") == pid);
+	assert_true(process(f, "stays") == pid);
 }
 
 /* Numbers are a name's as long as vmd runs. */
@@ -537,7 +549,8 @@ static void
 test_vmd_dies(void **state)
 {
 	struct fixture *f = *state;
-	double pid, id;
+	double id;
+	pid_t pid;
 	char tty[64];
 	cJSON *all;
 
@@ -546,17 +559,17 @@ test_vmd_dies(void **state)
 	see(f, "a", "button");
 	AGREED(f, "{\"command\":\"stop\",\"vm\":\"first\",\"force\":true,"
 	    "\"wait\":true}");
-	pid = number(f, "a", "pid");
+	pid = process(f, "a");
 	id = number(f, "a", "id");
 	snprintf(tty, sizeof(tty), "%s", control_string(vm(f, "a", &all),
 	    "tty", ""));
 	cJSON_Delete(all);
 	kill(f->f_pid, SIGKILL);
 	assert_int_equal(vmd_wait(f), -SIGKILL);
-	assert_int_equal(kill((pid_t)pid, 0), 0);
+	assert_int_equal(kill(pid, 0), 0);
 
 	vmd_start(f);
-	assert_true(number(f, "a", "pid") == pid);
+	assert_true(process(f, "a") == pid);
 	assert_true(number(f, "a", "id") == id);
 	assert_true(has_state(f, "a", "running"));
 	assert_string_equal(control_string(vm(f, "a", &all), "tty", ""), tty);
@@ -578,7 +591,7 @@ test_vm_dies(void **state)
 
 	start(f, "a", "idle");
 	say(fd, "{\"command\":\"wait\",\"vm\":\"a\"}");
-	kill((pid_t)number(f, "a", "pid"), SIGKILL);
+	kill(process(f, "a"), SIGKILL);
 	json = hear(fd);
 	assert_string_equal(control_string(json, "end", ""), "killed");
 	cJSON_Delete(json);
@@ -590,7 +603,7 @@ test_vm_dies(void **state)
 	fd = dial(f);
 	say(fd, "{\"command\":\"wait\",\"vm\":\"a\"}");
 	assert_true(has_state(f, "a", "running"));
-	kill((pid_t)number(f, "a", "pid"), SIGTERM);
+	kill(process(f, "a"), SIGTERM);
 	json = hear(fd);
 	assert_string_equal(control_string(json, "how", ""), "powerdown");
 	cJSON_Delete(json);
@@ -606,7 +619,7 @@ test_vm_hangs(void **state)
 
 	start(f, "a", "idle");
 	start(f, "b", "idle");
-	pid = (pid_t)number(f, "a", "pid");
+	pid = process(f, "a");
 	kill(pid, SIGSTOP);
 	kill(f->f_pid, SIGKILL);
 	assert_int_equal(vmd_wait(f), -SIGKILL);
@@ -630,7 +643,7 @@ test_both_die(void **state)
 	pid_t pid;
 
 	start(f, "a", "idle");
-	pid = (pid_t)number(f, "a", "pid");
+	pid = process(f, "a");
 	kill(f->f_pid, SIGKILL);
 	kill(pid, SIGKILL);
 	assert_int_equal(vmd_wait(f), -SIGKILL);
@@ -801,7 +814,7 @@ test_privileges(void **state)
 
 	start(f, "a", "idle");
 	snprintf(path, sizeof(path), "/proc/%d/status",
-	    (int)number(f, "a", "pid"));
+	    process(f, "a"));
 	fp = fopen(path, "r");
 	assert_non_null(fp);
 	while (fgets(line, sizeof(line), fp) != NULL) {
@@ -883,7 +896,7 @@ test_switches(void **state)
 	EVENTUALLY(switch_ports(f, "lan") == 1);
 
 	/* without vmd, the one that nobody uses ends */
-	a = (pid_t)number(f, "a", "pid");
+	a = process(f, "a");
 	EVENTUALLY(processes(f) == 4);
 	kill(f->f_pid, SIGKILL);
 	assert_int_equal(vmd_wait(f), -SIGKILL);
@@ -893,7 +906,7 @@ test_switches(void **state)
 	assert_int_equal(switch_ports(f, "lan"), 1);
 	AGREED(f, START, "b", f->f_guest, "idle", nic);
 	assert_int_equal(switch_ports(f, "lan"), 2);
-	b = (pid_t)number(f, "b", "pid");
+	b = process(f, "b");
 
 	/* and after all others, the last one */
 	kill(f->f_pid, SIGKILL);
