@@ -470,6 +470,9 @@ nic_connect(struct machine *m, size_t i, struct err *err)
 	case NIC_SWITCH:
 		return (network_switch_open(np, m->m_loop, port, mn->mn_fd,
 		    err));
+	case NIC_TAP:
+		return (network_tap_open(np, m->m_loop, port, mn->mn_fd,
+		    mn->mn_locked ? mn->mn_mac : NULL, err));
 	}
 	return (-1);
 }

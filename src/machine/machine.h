@@ -20,13 +20,16 @@
 enum machine_boot { MACHINE_BOOT_DISK, MACHINE_BOOT_CDROM, MACHINE_BOOT_NET };
 
 struct machine_nic {
-	enum { NIC_USER, NIC_SWITCH, NIC_LOCAL } mn_kind;
+	enum { NIC_USER, NIC_SWITCH, NIC_LOCAL, NIC_TAP } mn_kind;
 	uint8_t		 mn_mac[6];	/* all zero: generated */
 	struct network_forward mn_forward[16];
 	size_t		 mn_nforwards;
 	uint32_t	 mn_host, mn_guest; /* NIC_LOCAL: IPv4 addresses */
-	int		 mn_fd;		/* NIC_SWITCH: a socket to its port,
-					   needed until machine_new() is over */
+	int		 mn_fd;		/* NIC_SWITCH: a socket to its port;
+					   NIC_TAP: a tap's descriptor; needed
+					   until machine_new() is over */
+	bool		 mn_locked;	/* NIC_TAP: frames from addresses but
+					   mn_mac are dropped */
 };
 
 struct machine_config {		/* strings borrowed until machine_free() */

@@ -68,6 +68,12 @@ int	network_local_open(struct network **, struct loop *,
  * descriptor is duplicated. */
 int	network_switch_open(struct network **, struct loop *,
 	    const struct network_port *, int fd, struct err *);
+/* A tap of the host's: its descriptor (hosttap.h), which does not block and is
+ * duplicated. locked: the guest's address, if it may send from no other; or
+ * NULL. */
+int	network_tap_open(struct network **, struct loop *,
+	    const struct network_port *, int fd, const uint8_t *locked,
+	    struct err *);
 void	network_close(struct network *);
 /* The guest sends a frame. */
 void	network_send(struct network *, const void *frame, size_t len);
