@@ -48,7 +48,7 @@ struct config_disk {
 enum config_nic_kind {
 	CONFIG_NIC_UNSAID,	/* switch, if one is named; else user */
 	CONFIG_NIC_USER,	/* network user: NAT without privilege */
-	CONFIG_NIC_SWITCH,	/* a switch of ours */
+	CONFIG_NIC_SWITCH,	/* a switch, by its name */
 	CONFIG_NIC_LOCAL,	/* local interface: vmd's addresses and DHCP */
 	CONFIG_NIC_TAP		/* a tap of the host's */
 };
@@ -57,6 +57,7 @@ struct config_nic {
 	enum config_nic_kind cn_kind;
 	char		*cn_switch;
 	char		*cn_tap;	/* NULL: any free one */
+	char		*cn_bridge;	/* of the host's, that the tap joins */
 	char		*cn_group;
 	bool		 cn_mac_set;
 	uint8_t		 cn_mac[6];
@@ -149,6 +150,10 @@ void	config_free(struct config *);
 struct config_vm *config_find_vm(const struct config *, const char *name);
 struct config_switch *config_find_switch(const struct config *,
 	    const char *name);
+
+/* Of switches that are bridges of the host: interfaces on them become taps that
+ * join the bridge. -1: no memory. */
+int	config_bridges(const struct config *, struct config_vm *);
 
 struct config_vm *config_vm_new(void);		/* NULL and errno */
 struct config_vm *config_vm_copy(const struct config_vm *);

@@ -62,3 +62,36 @@ config_find_switch(const struct config *cf, const char *name)
 			return (cf->cf_switch[n]);
 	return (NULL);
 }
+
+static int
+bridge_nic(const struct config_switch *cs, struct config_nic *cn)
+{
+	cn->cn_kind = CONFIG_NIC_TAP;
+	cn->cn_locked = cn->cn_locked || cs->cs_locked;
+	if (cs->cs_up == CONFIG_NO)
+		cn->cn_up = CONFIG_NO;
+	if (cs->cs_enable != CONFIG_NO && cn->cn_bridge == NULL &&
+	    (cn->cn_bridge = strdup(cs->cs_interface)) == NULL)
+		return (-1);
+	if (cs->cs_group != NULL && cn->cn_group == NULL &&
+	    (cn->cn_group = strdup(cs->cs_group)) == NULL)
+		return (-1);
+	return (0);
+}
+
+int
+config_bridges(const struct config *cf, struct config_vm *cv)
+{
+	const struct config_switch *cs;
+	struct config_nic *cn;
+
+	for (cn = cv->cv_nic; cn < cv->cv_nic + cv->cv_nnics; cn++) {
+		if (cn->cn_kind != CONFIG_NIC_SWITCH || cn->cn_switch == NULL)
+			continue;
+		cs = config_find_switch(cf, cn->cn_switch);
+		if (cs != NULL && cs->cs_interface != NULL &&
+		    bridge_nic(cs, cn) == -1)
+			return (-1);
+	}
+	return (0);
+}

@@ -70,6 +70,7 @@ static const struct member nic_members[] = {
 	{ "kind", KIND_WORD, NIC(kind), 0, kind_words },
 	{ "switch", KIND_STRING, NIC(switch), 0, NULL },
 	{ "tap", KIND_STRING, NIC(tap), 0, NULL },
+	{ "bridge", KIND_STRING, NIC(bridge), 0, NULL },
 	{ "group", KIND_STRING, NIC(group), 0, NULL },
 	{ "locked", KIND_BOOL, NIC(locked), 0, NULL },
 	{ "up", KIND_TRISTATE, NIC(up), 0, NULL },

@@ -215,6 +215,7 @@ nic_drop(struct config_nic *cn)
 {
 	free(cn->cn_switch);
 	free(cn->cn_tap);
+	free(cn->cn_bridge);
 	free(cn->cn_group);
 	memset(cn, 0, sizeof(*cn));
 }

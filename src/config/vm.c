@@ -26,6 +26,7 @@ static const size_t vm_strings[] = {
 static const size_t nic_strings[] = {
 	offsetof(struct config_nic, cn_switch),
 	offsetof(struct config_nic, cn_tap),
+	offsetof(struct config_nic, cn_bridge),
 	offsetof(struct config_nic, cn_group)
 };
 

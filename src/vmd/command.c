@@ -215,6 +215,19 @@ says_boot(const struct config_vm *cv)
 	return (cv->cv_boot != NULL || cv->cv_initrd != NULL);
 }
 
+/* Does it name interfaces or bridges of the host? Those are root's. */
+static bool
+says_tap(const struct config_vm *cv)
+{
+	const struct config_nic *cn;
+
+	for (cn = cv->cv_nic; cn < cv->cv_nic + cv->cv_nnics; cn++)
+		if (cn->cn_kind == CONFIG_NIC_TAP || cn->cn_tap != NULL ||
+		    cn->cn_bridge != NULL || cn->cn_group != NULL)
+			return (true);
+	return (false);
+}
+
 /*
  * Completes what somebody wants to define: 0, or an errno with a line in err.
  */
@@ -229,6 +242,11 @@ define(struct client *c, struct config_vm *cv, const char *template,
 	if (vms_by_name(&c->c_daemon->d_vms, cv->cv_name) != NULL) {
 		err_set(err, "%s: there is a VM of this name", cv->cv_name);
 		return (EALREADY);
+	}
+	if (!is_admin(c) && says_tap(cv)) {
+		err_set(err, "only root names taps and bridges; name a switch "
+		    "of vm.conf");
+		return (EPERM);
 	}
 	if (template != NULL) {
 		parent = vms_by_name(&c->c_daemon->d_vms, template);

@@ -15,6 +15,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -155,6 +156,24 @@ process_kill_timer(void *arg)
 	loop_timer_set(d->d_kill_timer, again);
 }
 
+/* The names of its taps; those that vm.conf names have theirs already. */
+static void
+take_taps(struct config_vm *cv, const cJSON *json)
+{
+	const cJSON *list = cJSON_GetObjectItemCaseSensitive(json, "taps");
+	const cJSON *name;
+	struct config_nic *cn;
+	size_t i;
+
+	for (i = 0; i < cv->cv_nnics; i++) {
+		cn = &cv->cv_nic[i];
+		name = cJSON_GetArrayItem(list, (int)i);
+		if (cn->cn_kind == CONFIG_NIC_TAP && cn->cn_tap == NULL &&
+		    cJSON_IsString(name) && name->valuestring[0] != '\0')
+			cn->cn_tap = strndup(name->valuestring, IFNAMSIZ - 1);
+	}
+}
+
 /* It runs: how it said so, at its start or when it was found. */
 static void
 process_runs(struct vm *v, const cJSON *json)
@@ -166,6 +185,7 @@ process_runs(struct vm *v, const cJSON *json)
 
 	copy_text(v->v_tty, sizeof(v->v_tty), json, "tty");
 	copy_text(v->v_engine, sizeof(v->v_engine), json, "engine");
+	take_taps(v->v_running, json);
 	v->v_since = control_number(json, "since", 0);
 	v->v_state = VM_RUNNING;
 	for (i = 0; i < sizeof(states) / sizeof(states[0]); i++)
@@ -406,7 +426,9 @@ process_start(struct daemon *d, struct vm *v, struct err *err)
 	snprintf(title, sizeof(title), "vmd: %s", v->v_name);
 	v->v_running = config_vm_copy(v->v_config);
 	v->v_order = ++d->d_vms.vs_order;
-	if (v->v_running == NULL || (json = run_message(d, v)) == NULL) {
+	if (v->v_running == NULL ||
+	    config_bridges(&d->d_config, v->v_running) == -1 ||
+	    (json = run_message(d, v)) == NULL) {
 		err_sys(err, "cannot start %s", v->v_name);
 		goto fail;
 	}

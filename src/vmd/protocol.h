@@ -32,8 +32,8 @@
  *   tty ("" if none), owner (text), uid, state: running, paused, stopping,
  *   stopped, waiting (for its turn to start), starting; engine, uptime
  *   (seconds), disks and interfaces as configured (interfaces: kind, mac,
- *   switch?, and of local ones address, host). Long lists come in several
- *   answers ("more").
+ *   switch?, of taps tap?, bridge?, of local ones address, host). Long lists
+ *   come in several answers ("more").
  *
  * From vmd to a VM's process: first, on a socket that the process inherits,
  *
@@ -47,7 +47,8 @@
  *
  * hello      -               as status, and config
  * status     -               id, name, pid, uid, tty, state, engine, since
- *                            (CLOCK_BOOTTIME), order, foreign
+ *                            (CLOCK_BOOTTIME), order, foreign, taps (the name
+ *                            of each interface's, "" for others)
  * stop       force?          how; asks the guest (power button)
  * pause, unpause             -
  * console    -               a descriptor

@@ -81,6 +81,10 @@ status_nic(const struct vmplace *vl, const struct config_nic *cn, size_t n)
 	cJSON_AddStringToObject(json, "kind", nic_kinds[cn->cn_kind]);
 	if (cn->cn_switch != NULL)
 		cJSON_AddStringToObject(json, "switch", cn->cn_switch);
+	if (cn->cn_kind == CONFIG_NIC_TAP && cn->cn_tap != NULL)
+		cJSON_AddStringToObject(json, "tap", cn->cn_tap);
+	if (cn->cn_kind == CONFIG_NIC_TAP && cn->cn_bridge != NULL)
+		cJSON_AddStringToObject(json, "bridge", cn->cn_bridge);
 	if (cn->cn_mac_set) {
 		snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x",
 		    m[0], m[1], m[2], m[3], m[4], m[5]);

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "network/hosttap.h"
 #include "vmd/privilege.h"
 #include "vmd/switch.h"
 #include "vmd/vmprocess.h"
@@ -132,6 +133,31 @@ nic_switch(struct vmconfig *vc, const struct config_vm *cv,
 	return (0);
 }
 
+/* A tap of the host's, that is gone with this process. */
+static int
+nic_tap(struct vmconfig *vc, const struct config_vm *cv,
+    const struct config_nic *cn, const struct vmplace *vl,
+    struct machine_nic *mn, struct err *err)
+{
+	const size_t n = (size_t)(cn - cv->cv_nic);
+	char alias[CONFIG_NAME_MAX + 32];
+	const struct hosttap ht = { .ht_name = cn->cn_tap,
+		.ht_bridge = cn->cn_bridge, .ht_group = cn->cn_group,
+		.ht_alias = alias, .ht_down = cn->cn_up == CONFIG_NO };
+
+	if (vc->vc_nfds == sizeof(vc->vc_fd) / sizeof(vc->vc_fd[0]))
+		return (err_set(err, "there are too many interfaces"));
+	snprintf(alias, sizeof(alias), "vm%u-if%zu-%s", vl->vl_id, n,
+	    cv->cv_name);
+	mn->mn_kind = NIC_TAP;
+	mn->mn_locked = cn->cn_locked;
+	mn->mn_fd = hosttap_open(&ht, vc->vc_tap[n], err);
+	if (mn->mn_fd == -1)
+		return (-1);
+	vc->vc_fd[vc->vc_nfds++] = mn->mn_fd;
+	return (0);
+}
+
 int
 vmconfig_local(const struct vmplace *vl, size_t n, uint32_t *host,
     uint32_t *guest)
@@ -173,10 +199,9 @@ nic(struct vmconfig *vc, const struct config_vm *cv,
 		return (err_set(err, "VM number %u has no addresses within "
 		    "the local prefix; choose a larger one", vl->vl_id));
 	case CONFIG_NIC_TAP:
-		break;
+		return (nic_tap(vc, cv, cn, vl, mn, err));
 	}
-	return (err_set(err, "taps of the host are not supported; use "
-	    "\"network user\", a local interface or a switch"));
+	return (-1);
 }
 
 int

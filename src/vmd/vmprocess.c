@@ -244,7 +244,8 @@ on_reset(void *arg)
 static cJSON *
 describe(struct vmprocess *vp)
 {
-	cJSON *json = control_ok();
+	cJSON *json = control_ok(), *list;
+	size_t i;
 
 	cJSON_AddNumberToObject(json, "id", vp->vp_id);
 	cJSON_AddStringToObject(json, "name", vp->vp_config->cv_name);
@@ -257,6 +258,10 @@ describe(struct vmprocess *vp)
 	cJSON_AddStringToObject(json, "engine", vp->vp_config->cv_engine !=
 	    NULL ? vp->vp_config->cv_engine : "auto");
 	cJSON_AddNumberToObject(json, "since", vp->vp_since);
+	list = cJSON_AddArrayToObject(json, "taps");
+	for (i = 0; i < vp->vp_config->cv_nnics; i++)
+		cJSON_AddItemToArray(list,
+		    cJSON_CreateString(vp->vp_vmconfig.vc_tap[i]));
 	return (json);
 }
 

@@ -5,6 +5,8 @@
 #ifndef VMD_VMPROCESS_H
 #define VMD_VMPROCESS_H
 
+#include <net/if.h>
+
 #include "base/err.h"
 #include "config/config.h"
 #include "machine/machine.h"
@@ -22,6 +24,7 @@ struct vmconfig {
 	size_t		 vc_ntexts;
 	int		 vc_fd[8];
 	size_t		 vc_nfds;
+	char		 vc_tap[CONFIG_NICS_MAX][IFNAMSIZ]; /* "": no tap */
 };
 
 /* What a VM is on this host. */

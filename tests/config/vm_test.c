@@ -25,7 +25,7 @@ static const char full[] = "{\"name\":\"web-1\",\"parent\":\"t\","
     "\"forwards\":[{\"host\":\"127.0.0.1\",\"host_port\":8080,"
     "\"guest_port\":80,\"protocol\":\"tcp\"},{\"host_port\":53,"
     "\"guest_port\":53,\"protocol\":\"udp\"}]},{\"tap\":\"tap3\","
-    "\"group\":\"g\",\"rdomain\":7}],"
+    "\"bridge\":\"br0\",\"group\":\"g\",\"rdomain\":7}],"
     "\"owner\":{\"user\":1000,\"group\":0},\"allow_owner\":{\"group\":50}}";
 
 static struct config_vm *
@@ -269,6 +269,51 @@ not_completed(void **state)
 	assert_int_equal(config_vm_from_json(&vm, NULL, &err), -1);
 }
 
+/* Switches that are bridges of the host make taps of interfaces; others, and
+ * switches that nobody knows, leave them alone. */
+static void
+bridges(void **state)
+{
+	struct config_switch house = { .cs_name = (char *)"house",
+		.cs_interface = (char *)"br0", .cs_group = (char *)"g",
+		.cs_locked = true };
+	struct config_switch off = { .cs_name = (char *)"off",
+		.cs_interface = (char *)"br1", .cs_up = CONFIG_NO,
+		.cs_enable = CONFIG_NO };
+	struct config_switch ours = { .cs_name = (char *)"ours" };
+	struct config_switch *list[] = { &house, &off, &ours };
+	struct config cf = { .cf_switch = list, .cf_nswitches = 3 };
+	const struct config_nic *cn;
+	struct config_vm *vm;
+	struct err err;
+
+	(void)state;
+	vm = parse("{\"name\":\"a\",\"interfaces\":["
+	    "{\"switch\":\"house\",\"tap\":\"tap3\"},"
+	    "{\"switch\":\"off\",\"group\":\"mine\"},"
+	    "{\"switch\":\"ours\"},{\"switch\":\"x\"}]}", &err);
+	assert_non_null(vm);
+	assert_int_equal(config_vm_fill(vm, &err), 0);
+	assert_int_equal(config_bridges(&cf, vm), 0);
+	cn = vm->cv_nic;
+	assert_int_equal(cn[0].cn_kind, CONFIG_NIC_TAP);
+	assert_string_equal(cn[0].cn_bridge, "br0");
+	assert_string_equal(cn[0].cn_tap, "tap3");
+	assert_string_equal(cn[0].cn_group, "g");
+	assert_string_equal(cn[0].cn_switch, "house");
+	assert_true(cn[0].cn_locked);
+	assert_int_equal(cn[0].cn_up, CONFIG_YES);
+	/* a tap that joins nothing */
+	assert_int_equal(cn[1].cn_kind, CONFIG_NIC_TAP);
+	assert_null(cn[1].cn_bridge);
+	assert_string_equal(cn[1].cn_group, "mine");
+	assert_false(cn[1].cn_locked);
+	assert_int_equal(cn[1].cn_up, CONFIG_NO);
+	assert_int_equal(cn[2].cn_kind, CONFIG_NIC_SWITCH);
+	assert_int_equal(cn[3].cn_kind, CONFIG_NIC_SWITCH);
+	config_vm_free(vm);
+}
+
 int
 main(void)
 {
@@ -278,7 +323,8 @@ main(void)
 		cmocka_unit_test(hostile),
 		cmocka_unit_test(instances),
 		cmocka_unit_test(completed),
-		cmocka_unit_test(not_completed)
+		cmocka_unit_test(not_completed),
+		cmocka_unit_test(bridges)
 	};
 
 	return (cmocka_run_group_tests(tests, NULL, NULL));
