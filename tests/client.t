@@ -399,6 +399,14 @@ config = defines("a forwarded port", {}, "-d", "x", "--net",
                  "user,hostfwd=tcp:127.0.0.1:2222-22")
 ok("2222" in json.dumps(config) and "22" in json.dumps(config),
    "is told", config)
+config = defines("switches and taps", {}, "-d", "x", "-n", "lan", "--net",
+                 "switch=wan,locked", "--net",
+                 "tap=tap3,bridge=br0,mac=52:54:00:12:34:56", "--net", "tap")
+same(config["interfaces"], [
+    {"kind": "switch", "switch": "lan"},
+    {"kind": "switch", "switch": "wan", "locked": True},
+    {"kind": "tap", "tap": "tap3", "bridge": "br0",
+     "mac": "52:54:00:12:34:56"}, {"kind": "tap"}], "are told")
 config = defines("interfaces by their number", {}, "-d", "x", "-i", "3")
 ok(3 in config.values() or len(config.get("interfaces", [])) == 3,
    "is told", config)

@@ -21,6 +21,7 @@
 #include <cjson/cJSON.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/err.h"
@@ -77,6 +78,14 @@ int	control_receive(int fd, struct control_message *);
  * are passed over. The request is freed in any case. */
 int	control_call(int fd, cJSON *request, struct control_message *answer,
 	    struct err *);
+
+/*
+ * A port for a VM at the switch of that name (config_name_check()) whose
+ * process serves in this folder: a descriptor, or -1 with a line in err. Waits
+ * a few seconds at most.
+ */
+int	control_port(const char *dir, const char *name, const char *vm,
+	    const uint8_t mac[6], bool locked, struct err *);
 
 /* --- a server of them, on a loop ------------------------------------------- */
 

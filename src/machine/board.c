@@ -15,7 +15,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
-#include <sys/random.h>
 
 /* --- interrupt lines ----------------------------------------------------- */
 
@@ -432,20 +431,6 @@ rng_free(struct machine *m)
 	virtio_rng_free(m->m_rng);
 }
 
-/* A MAC address of OpenBSD's vmd range, random in its last two bytes. */
-static void
-mac_choose(uint8_t mac[6])
-{
-	static const uint8_t none[6];
-	static const uint8_t range[4] = { 0xfe, 0xe1, 0xbb, 0xd1 };
-
-	if (memcmp(mac, none, sizeof(none)) != 0)
-		return;
-	memcpy(mac, range, sizeof(range));
-	if (getrandom(mac + 4, 2, GRND_NONBLOCK) != 2)
-		mac[4] = mac[5] = 1;
-}
-
 /* The network of an interface, by its kind. */
 static int
 nic_connect(struct machine *m, size_t i, struct err *err)
@@ -480,6 +465,7 @@ nic_connect(struct machine *m, size_t i, struct err *err)
 static int
 nics_new(struct machine *m, struct err *err)
 {
+	static const uint8_t none[6];
 	struct machine_nic *mn;
 	struct irq irq;
 	size_t i;
@@ -487,7 +473,8 @@ nics_new(struct machine *m, struct err *err)
 	m->m_nic_slot = m->m_nslots;
 	for (i = 0; i < m->m_config.mc_nnics; i++) {
 		mn = &m->m_config.mc_nic[i];
-		mac_choose(mn->mn_mac);
+		if (memcmp(mn->mn_mac, none, sizeof(none)) == 0)
+			network_mac_choose(mn->mn_mac);
 		irq = board_slot_irq(m);
 		if (virtio_net_new(&m->m_net[i], m->m_loop, mn->mn_mac,
 		    &m->m_memory, m->m_pci, &irq) == -1)

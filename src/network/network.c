@@ -1,6 +1,9 @@
 /*
  * The door to all kinds of networks; see network.h.
  */
+#include <string.h>
+#include <sys/random.h>
+
 #include "network/backend.h"
 
 void
@@ -21,4 +24,14 @@ network_close(struct network *network)
 {
 	if (network != NULL)
 		network->nw_ops->no_close(network);
+}
+
+void
+network_mac_choose(uint8_t mac[6])
+{
+	static const uint8_t range[4] = { 0xfe, 0xe1, 0xbb, 0xd1 };
+
+	memcpy(mac, range, sizeof(range));
+	if (getrandom(mac + 4, 2, GRND_NONBLOCK) != 2)
+		mac[4] = mac[5] = 1;
 }

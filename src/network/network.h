@@ -36,6 +36,8 @@ struct network_forward {	/* host port -> guest port, TCP */
 	uint16_t	nf_guest_port;
 };
 
+/* An Ethernet address of OpenBSD's vmd range, random in its last two bytes. */
+void	network_mac_choose(uint8_t mac[6]);
 /*
  * User-mode NAT (libslirp): guest 10.0.2.15, gateway and host loopback
  * 10.0.2.2, DNS 10.0.2.3, DHCP. forwards is borrowed for the call.

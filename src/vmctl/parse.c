@@ -96,8 +96,7 @@ parse_port(const char *word, uint16_t *port)
 	return (0);
 }
 
-/* tcp:[host]:port-guestport; the text is changed. */
-static int
+int
 parse_forward(char *text, struct network_forward *f)
 {
 	char *host, *port, *guest;
@@ -123,7 +122,7 @@ parse_forward(char *text, struct network_forward *f)
 	return (parse_port(guest, &f->nf_guest_port));
 }
 
-static int
+int
 parse_mac(const char *text, uint8_t mac[6])
 {
 	unsigned octet[6], i;
@@ -138,48 +137,6 @@ parse_mac(const char *text, uint8_t mac[6])
 		mac[i] = (uint8_t)octet[i];
 	/* A station has no multicast address; all zero means "make one". */
 	return ((mac[0] & 1) != 0 ? -1 : 0);
-}
-
-int
-parse_net(const char *word, struct machine_nic *nic, bool *used,
-    struct err *err)
-{
-	struct network_forward *f;
-	char text[1024], *rest = text, *item;
-
-	*used = false;
-	if (strcmp(word, "none") == 0)
-		return (0);
-	if ((size_t)snprintf(text, sizeof(text), "%s", word) >= sizeof(text))
-		return (err_set(err, "its value is too long"));
-	item = strsep(&rest, ",");
-	if (strcmp(item, "user") != 0)
-		return (err_set(err, "\"%s\" is no network; "
-		    "use \"user\" or \"none\"", item));
-	memset(nic, 0, sizeof(*nic));
-	nic->mn_kind = NIC_USER;
-	while ((item = strsep(&rest, ",")) != NULL) {
-		if (strncmp(item, "hostfwd=", 8) == 0) {
-			if (nic->mn_nforwards == sizeof(nic->mn_forward) /
-			    sizeof(nic->mn_forward[0]))
-				return (err_set(err, "more than %zu hostfwd",
-				    nic->mn_nforwards));
-			f = &nic->mn_forward[nic->mn_nforwards++];
-			if (parse_forward(item + 8, f) == -1)
-				return (err_set(err, "a bad hostfwd; write it "
-				    "as hostfwd=tcp:127.0.0.1:2222-22"));
-		} else if (strncmp(item, "mac=", 4) == 0) {
-			if (parse_mac(item + 4, nic->mn_mac) == -1)
-				return (err_set(err, "\"%s\" is no station's "
-				    "address; write it as "
-				    "mac=52:54:00:12:34:56", item + 4));
-		} else {
-			return (err_set(err, "\"%s\" is no option of a network;"
-			    " there are hostfwd= and mac=", item));
-		}
-	}
-	*used = true;
-	return (0);
 }
 
 int

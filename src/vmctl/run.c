@@ -25,6 +25,8 @@
 /* What the options say. */
 struct run_options {
 	struct machine_config	ro_config;
+	struct config_nic	ro_nic[MACHINE_NICS_MAX];
+	size_t			ro_nnics;
 	char			ro_name[VMM_MAX_NAME_LEN];
 	uint64_t		ro_timeout;	/* ns, 0: none */
 	const char		*ro_timeout_word;
@@ -66,19 +68,20 @@ static const struct option run_longopts[] = {
 static int
 add_nic(struct run_options *ro, const char *word, struct err *err)
 {
-	struct machine_config *mc = &ro->ro_config;
-	struct machine_nic nic;
+	struct config_nic nic;
 	bool used;
 
 	ro->ro_net = true;
-	if (parse_net(word, &nic, &used, err) == -1)
+	if (net_parse(word, &nic, &used, err) == -1)
 		return (-1);
 	if (!used)
 		return (0);
-	if (mc->mc_nnics == MACHINE_NICS_MAX)
+	if (ro->ro_nnics == MACHINE_NICS_MAX) {
+		net_free(&nic);
 		return (err_set(err, "more than %d interfaces",
 		    MACHINE_NICS_MAX));
-	mc->mc_nic[mc->mc_nnics++] = nic;
+	}
+	ro->ro_nic[ro->ro_nnics++] = nic;
 	return (0);
 }
 
@@ -421,30 +424,53 @@ session_status(const struct session *s, enum machine_end end, uint32_t value,
 	return (complain("%s: %s", ro->ro_name, err->e_text));
 }
 
-int
-run_command(const struct command *c, int argc, char **argv)
+/* The machine, with its networks; 0, or -1 with a line in err. */
+static int
+session_new(struct session *s, struct run_options *ro, struct err *err)
 {
-	struct session s = { .s_output_fd = -1 };
-	struct run_options ro;
+	struct machine_config *mc = &ro->ro_config;
+	int ret = 0;
+	size_t i;
+
+	while (ret == 0 && mc->mc_nnics < ro->ro_nnics) {
+		ret = net_open(&ro->ro_nic[mc->mc_nnics], ro->ro_name,
+		    &mc->mc_nic[mc->mc_nnics], err);
+		mc->mc_nnics++;
+	}
+	if (ret == 0)
+		ret = machine_new(&s->s_machine, mc, err);
+	for (i = 0; i < mc->mc_nnics; i++)
+		net_close(&mc->mc_nic[i]);
+	return (ret);
+}
+
+static void
+free_options(struct run_options *ro)
+{
+	while (ro->ro_nnics > 0)
+		net_free(&ro->ro_nic[--ro->ro_nnics]);
+}
+
+static int
+session(const struct command *c, struct run_options *ro)
+{
+	struct session s = { .s_options = ro, .s_output_fd = -1 };
 	enum machine_end end;
 	struct err err = { "" };
 	uint32_t value = 0;
 	int status;
 
-	if (read_options(c, argc, argv, &ro, &status) == -1)
-		return (status);
 	if (isatty(STDIN_FILENO)) {
 		terminal_init();
 		escape_init(&s.s_escape, session_escape, &s);
-		ro.ro_config.mc_console_filter = escape_filter;
-		ro.ro_config.mc_console_arg = &s.s_escape;
+		ro->ro_config.mc_console_filter = escape_filter;
+		ro->ro_config.mc_console_arg = &s.s_escape;
 	}
-	if (machine_new(&s.s_machine, &ro.ro_config, &err) == -1)
+	if (session_new(&s, ro, &err) == -1)
 		return (complain("%s: %s", c->c_name, err.e_text));
-	if (!ro.ro_quiet)
-		info_fallback(ro.ro_config.mc_engine);
-	s.s_options = &ro;
-	log_info("%s is VM %u", ro.ro_name,
+	if (!ro->ro_quiet)
+		info_fallback(ro->ro_config.mc_engine);
+	log_info("%s is VM %u", ro->ro_name,
 	    (unsigned)machine_vm_id(s.s_machine));
 	if (session_start(&s, &err) == -1) {
 		status = complain("%s: %s", c->c_name, err.e_text);
@@ -454,5 +480,17 @@ run_command(const struct command *c, int argc, char **argv)
 		status = session_status(&s, end, value, &err);
 	}
 	machine_free(s.s_machine);
+	return (status);
+}
+
+int
+run_command(const struct command *c, int argc, char **argv)
+{
+	struct run_options ro;
+	int status;
+
+	if (read_options(c, argc, argv, &ro, &status) == 0)
+		status = session(c, &ro);
+	free_options(&ro);
 	return (status);
 }

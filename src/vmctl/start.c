@@ -123,23 +123,19 @@ add_nic(struct start *st, struct err *err)
 static int
 add_net(struct start *st, const char *word, struct err *err)
 {
-	static const uint8_t none[6];
-	struct machine_nic mn;
-	struct config_nic *cn;
+	struct config_nic *cn, said;
 	bool used;
 
 	st->st_net = true;
-	if (parse_net(word, &mn, &used, err) == -1)
+	if (net_parse(word, &said, &used, err) == -1)
 		return (-1);
 	if (!used)
 		return (0);
-	if ((cn = add_nic(st, err)) == NULL)
+	if ((cn = add_nic(st, err)) == NULL) {
+		net_free(&said);
 		return (-1);
-	cn->cn_kind = CONFIG_NIC_USER;
-	cn->cn_mac_set = memcmp(mn.mn_mac, none, sizeof(none)) != 0;
-	memcpy(cn->cn_mac, mn.mn_mac, sizeof(cn->cn_mac));
-	cn->cn_nforwards = mn.mn_nforwards;
-	memcpy(cn->cn_forward, mn.mn_forward, sizeof(cn->cn_forward));
+	}
+	*cn = said;
 	return (0);
 }
 

@@ -12,6 +12,7 @@
 #include <vmm.h>
 
 #include "base/err.h"
+#include "config/config.h"
 #include "machine/machine.h"
 
 /* Exit statuses beyond 0 and 1; a signal's is STATUS_SIGNAL + its number. */
@@ -61,11 +62,24 @@ int	parse_number(const char *, unsigned long min, unsigned long max,
 	    unsigned long *, struct err *);
 /* A time in seconds with an optional fraction, above 0. */
 int	parse_seconds(const char *, uint64_t *ns, struct err *);
-/* The value of --net: true in *used if it describes an interface. */
-int	parse_net(const char *, struct machine_nic *, bool *used, struct err *);
+/* tcp:[host]:port-guestport, and udp; the text is changed. -1: it is none. */
+int	parse_forward(char *, struct network_forward *);
+/* A station's address; -1: it is none. */
+int	parse_mac(const char *, uint8_t mac[6]);
 /* A VM's name: letters, digits, '.', '-', '_', none of these first, and not
  * digits only. */
 int	parse_name(const char *, struct err *);
+
+/* net.c: the value of --net, true in *used if it describes an interface, which
+ * net_free() ends; and that as an interface of a machine in this process, whose
+ * descriptors net_close() closes when the machine is made. 0, or -1 with a line
+ * in err. */
+int	net_parse(const char *, struct config_nic *, bool *used,
+	    struct err *);
+void	net_free(struct config_nic *);
+int	net_open(const struct config_nic *, const char *vm,
+	    struct machine_nic *, struct err *);
+void	net_close(struct machine_nic *);
 
 /* memory.c: can the host carry a guest of so many bytes? 0 or -1. */
 int	memory_check(uint64_t bytes, struct err *);

@@ -18,7 +18,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -32,7 +31,6 @@
 #include "vmd/runtime.h"
 
 #define PORTS_MAX	512
-#define ANSWER_SECONDS	5
 
 struct port {
 	struct swproc	*po_switch;
@@ -440,46 +438,4 @@ switch_main(void)
 		status = 1;
 	end(&sw);
 	return (status);
-}
-
-/* --- a VM's side ------------------------------------------------------------------------ */
-
-int
-switch_port(const char *dir, const char *name, const char *vm,
-    const uint8_t mac[6], bool locked, struct err *err)
-{
-	const struct timeval limit = { .tv_sec = ANSWER_SECONDS };
-	struct control_message cm;
-	char path[RUNTIME_PATH_MAX], text[18];
-	struct err why;
-	cJSON *json;
-	int fd, port = -1;
-
-	if (config_name_check(name, err) == -1 ||
-	    runtime_name(path, sizeof(path), err, dir, "switch/%s.sock",
-	    name) == -1)
-		return (-1);
-	if ((fd = control_connect(path, &why)) == -1)
-		return (err_set(err, "there is no switch %s; define one in "
-		    "vm.conf", name));
-	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-	snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0],
-	    mac[1], mac[2], mac[3], mac[4], mac[5]);
-	json = cJSON_CreateObject();
-	cJSON_AddStringToObject(json, "command", "port");
-	cJSON_AddStringToObject(json, "vm", vm);
-	cJSON_AddStringToObject(json, "mac", text);
-	cJSON_AddBoolToObject(json, "locked", locked);
-	if (control_call(fd, json, &cm, &why) == -1)
-		err_set(err, "switch %s: %.400s", name, why.e_text);
-	else {
-		if (cm.cm_nfds == 1) {
-			port = cm.cm_fd[0];
-			cm.cm_fd[0] = -1;
-		} else
-			err_set(err, "switch %s: it gave no port", name);
-		control_message_free(&cm);
-	}
-	close(fd);
-	return (port);
 }

@@ -14,9 +14,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "control/control.h"
 #include "network/hosttap.h"
 #include "vmd/privilege.h"
-#include "vmd/switch.h"
 #include "vmd/vmprocess.h"
 
 /* Text that lives as long as the configuration; NULL with a line in err. */
@@ -125,7 +125,9 @@ nic_switch(struct vmconfig *vc, const struct config_vm *cv,
 	if (vc->vc_nfds == sizeof(vc->vc_fd) / sizeof(vc->vc_fd[0]))
 		return (err_set(err, "there are too many interfaces"));
 	mn->mn_kind = NIC_SWITCH;
-	mn->mn_fd = switch_port(vl->vl_dir, cn->cn_switch, cv->cv_name,
+	if (config_name_check(cn->cn_switch, err) == -1)
+		return (-1);
+	mn->mn_fd = control_port(vl->vl_dir, cn->cn_switch, cv->cv_name,
 	    cn->cn_mac, cn->cn_locked, err);
 	if (mn->mn_fd == -1)
 		return (-1);
