@@ -477,7 +477,8 @@ nics_new(struct machine *m, struct err *err)
 			network_mac_choose(mn->mn_mac);
 		irq = board_slot_irq(m);
 		if (virtio_net_new(&m->m_net[i], m->m_loop, mn->mn_mac,
-		    &m->m_memory, m->m_pci, &irq) == -1)
+		    mn->mn_mtu != 0 ? mn->mn_mtu : NETWORK_MTU, &m->m_memory,
+		    m->m_pci, &irq) == -1)
 			return (err_sys(err, "cannot make the virtio-net"));
 		if (nic_connect(m, i, err) == -1)
 			return (-1);

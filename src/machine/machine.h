@@ -22,6 +22,7 @@ enum machine_boot { MACHINE_BOOT_DISK, MACHINE_BOOT_CDROM, MACHINE_BOOT_NET };
 struct machine_nic {
 	enum { NIC_USER, NIC_SWITCH, NIC_LOCAL, NIC_TAP } mn_kind;
 	uint8_t		 mn_mac[6];	/* all zero: generated */
+	unsigned	 mn_mtu;	/* 0: NETWORK_MTU */
 	struct network_forward mn_forward[16];
 	size_t		 mn_nforwards;
 	uint32_t	 mn_host, mn_guest; /* NIC_LOCAL: IPv4 addresses */

@@ -1,6 +1,7 @@
 /*
- * The network device (virtio 1.2, 5.1): a receive and a transmit queue, no
- * offloads; receive buffers may be merged.
+ * The network device (virtio 1.2, 5.1): a receive and a transmit queue.
+ * Checksums may be left to others and TCP packets be larger than the MTU, both
+ * ways; receive buffers may be merged.
  *
  * 1. Frames move on the loop's thread only. A notify on the VCPU's thread
  *    wakes it by n_wake, a timer that is due at once.
@@ -9,6 +10,8 @@
  *    to the loop's thread.
  * 3. While the network holds frames back (np_ready said no), notifications of
  *    new receive buffers are on.
+ * 4. Networks hand us all that network.h allows; what the driver did not agree
+ *    to is done here, in n_work, which belongs to the loop's thread.
  *
  * Threads: see 1; the device lock guards all but [I] and [o].
  */
@@ -18,9 +21,19 @@
 
 #include "machine/virtio.h"
 #include "machine/virtio_net.h"
+#include "network/offload.h"
 
 /* Features (5.1.3). */
+#define NET_F_CSUM		(1ULL << 0)	/* we fill in checksums */
+#define NET_F_GUEST_CSUM	(1ULL << 1)	/* so does the driver */
+#define NET_F_MTU		(1ULL << 3)
 #define NET_F_MAC		(1ULL << 5)
+#define NET_F_GUEST_TSO4	(1ULL << 7)	/* it takes large packets */
+#define NET_F_GUEST_TSO6	(1ULL << 8)
+#define NET_F_GUEST_ECN		(1ULL << 9)
+#define NET_F_HOST_TSO4		(1ULL << 11)	/* we take large packets */
+#define NET_F_HOST_TSO6		(1ULL << 12)
+#define NET_F_HOST_ECN		(1ULL << 13)
 #define NET_F_MRG_RXBUF		(1ULL << 15)
 #define NET_F_STATUS		(1ULL << 16)
 
@@ -29,16 +42,27 @@ struct net_config {
 	uint8_t		mac[6];
 	uint16_t	status;
 #define NET_S_LINK_UP	1
+	uint16_t	pairs;		/* without a meaning here */
+	uint16_t	mtu;
 };
+_Static_assert(sizeof(struct net_config) == 12, "virtio 1.2, 5.1.4");
 
 /* What stands before each frame (5.1.6). */
 struct net_header {
-	uint8_t		flags, gso_type;
-	uint16_t	hdr_len, gso_size, csum_start, csum_offset;
+	struct network_header offload;
 	uint16_t	num_buffers;	/* not of an old driver without merging */
 };
 #define NET_HEADER_OLD		offsetof(struct net_header, num_buffers)
 _Static_assert(sizeof(struct net_header) == 12, "virtio 1.2, 5.1.6");
+
+/* What a large packet takes of either side. */
+static const struct net_gso {
+	uint8_t		type;		/* without NETWORK_GSO_ECN */
+	uint64_t	host, guest;
+} net_gso[] = {
+	{ NETWORK_GSO_TCPV4,	NET_F_HOST_TSO4, NET_F_GUEST_TSO4 },
+	{ NETWORK_GSO_TCPV6,	NET_F_HOST_TSO6, NET_F_GUEST_TSO6 },
+};
 
 /* Frames in a row before the loop looks after others. */
 #define NET_BURST		64
@@ -53,7 +77,11 @@ struct virtio_net {
 	struct network_port	 n_port;	/* [I] */
 	struct vq_chain		 n_first;	/* of a frame being received */
 	struct vq_chain		 n_chain;
+	struct network_header	 n_out_header;	/* [o] of n_out */
 	uint8_t			 n_out[NETWORK_FRAME_MAX];	/* [o] */
+	uint8_t			 n_work[NETWORK_FRAME_MAX];	/* [o] */
+	unsigned		 n_mtu;		/* [I] */
+	struct virtio_net_counts n_counts;
 };
 
 static size_t
@@ -64,24 +92,50 @@ net_header_size(const struct virtio_net *n)
 	return (NET_HEADER_OLD);
 }
 
+/* Did the driver agree to what a header asks for, in one direction? */
+static bool
+net_agreed(const struct virtio_net *n, const struct network_header *nh,
+    bool to_guest)
+{
+	const struct virtio *v = &n->n_virtio;
+	uint8_t type = nh->nh_gso_type & (uint8_t)~NETWORK_GSO_ECN;
+	size_t i;
+
+	if ((nh->nh_flags & NETWORK_NEEDS_CSUM) != 0 &&
+	    !virtio_has(v, to_guest ? NET_F_GUEST_CSUM : NET_F_CSUM))
+		return (false);
+	if (nh->nh_gso_type == NETWORK_GSO_NONE)
+		return (true);
+	if ((nh->nh_gso_type & NETWORK_GSO_ECN) != 0 &&
+	    !virtio_has(v, to_guest ? NET_F_GUEST_ECN : NET_F_HOST_ECN))
+		return (false);
+	for (i = 0; i < sizeof(net_gso) / sizeof(net_gso[0]); i++)
+		if (net_gso[i].type == type)
+			return (virtio_has(v, to_guest ? net_gso[i].guest :
+			    net_gso[i].host));
+	return (false);
+}
+
 /* --- guest to network ----------------------------------------------------- */
 
 /* Copies the frame out of a chain; 0 if it is none that we could send. */
 static size_t
 net_take(struct virtio_net *n, const struct vq_chain *chain)
 {
-	struct net_header h = { 0 };
+	struct network_header *nh = &n->n_out_header;
 	size_t header = net_header_size(n), len;
 
 	if (chain->vc_rbytes < header + NETWORK_FRAME_MIN ||
 	    chain->vc_rbytes > header + sizeof(n->n_out))
 		return (0);
-	chain_read(chain, 0, &h, header);
-	/* Checksums to fill in and large packets were not agreed on. */
-	if (h.flags != 0 || h.gso_type != 0)
+	chain_read(chain, 0, nh, sizeof(*nh));
+	/* the others are not for us to understand (5.1.6.2) */
+	nh->nh_flags &= NETWORK_NEEDS_CSUM;
+	if (!net_agreed(n, nh, false))
 		return (0);
 	len = (size_t)chain->vc_rbytes - header;
-	return (chain_read(chain, header, n->n_out, len));
+	chain_read(chain, header, n->n_out, len);
+	return (offload_valid(nh, n->n_out, len) ? len : 0);
 }
 
 /*
@@ -101,6 +155,10 @@ net_next(struct virtio_net *n, size_t *len)
 	if (popped != 1)
 		return (false);
 	*len = net_take(n, &n->n_chain);
+	if (*len == 0)
+		n->n_counts.vc_refused++;
+	else
+		n->n_counts.vc_out++;
 	vq_push(vq, n->n_chain.vc_head, 0);
 	return (true);
 }
@@ -122,7 +180,8 @@ net_transmit(struct virtio_net *n)
 		if (!more)
 			return;
 		if (len != 0 && n->n_network != NULL)
-			network_send(n->n_network, n->n_out, len);
+			network_send(n->n_network, &n->n_out_header, n->n_out,
+			    len);
 	}
 	loop_timer_set(n->n_wake, 0);
 }
@@ -143,11 +202,12 @@ net_room(struct virtio_net *n)
  * are not enough, or no merging was agreed on; the queue is then as before.
  */
 static bool
-net_give(struct virtio_net *n, const uint8_t *frame, size_t len)
+net_give(struct virtio_net *n, const struct network_header *nh,
+    const uint8_t *frame, size_t len)
 {
 	struct virtio *v = &n->n_virtio;
 	struct virtqueue *vq = &v->v_queue[NET_RX];
-	struct net_header h = { .num_buffers = 1 };
+	struct net_header h = { .offload = *nh, .num_buffers = 1 };
 	size_t header = net_header_size(n), done = 0, put;
 	struct vq_chain *chain = &n->n_first;
 	uint16_t count = 0;
@@ -175,7 +235,7 @@ net_give(struct virtio_net *n, const uint8_t *frame, size_t len)
 		chain_write(v, &n->n_first, NET_HEADER_OLD, &count,
 		    sizeof(count));
 	vq_publish(vq, count);
-	vq_interrupt(vq);
+	n->n_counts.vc_in++;
 	return (true);
 undo:
 	while (count-- > 0)
@@ -183,16 +243,82 @@ undo:
 	return (false);
 }
 
+/* A packet too large for the driver, as frames for it. */
 static bool
-net_receive(void *arg, const void *frame, size_t len)
+net_give_cut(struct virtio_net *n, const struct network_header *nh,
+    const uint8_t *frame, size_t len)
+{
+	struct network_header each = { 0 };
+	struct offload_cut cut;
+	bool taken = false;
+
+	if (virtio_has(&n->n_virtio, NET_F_GUEST_CSUM))
+		each.nh_flags = NETWORK_DATA_VALID;
+	offload_cut(&cut, nh, frame, len);
+	while ((len = offload_next(&cut, n->n_work, sizeof(n->n_work))) != 0) {
+		if (!net_room(n) || !net_give(n, &each, n->n_work, len)) {
+			n->n_counts.vc_lost += taken;
+			break;
+		}
+		taken = true;
+	}
+	return (taken);
+}
+
+/* A frame with its header as the driver may have them. */
+static bool
+net_deliver(struct virtio_net *n, const struct network_header *nh,
+    const uint8_t *frame, size_t len)
+{
+	struct network_header h = { 0 };
+
+	if (nh != NULL)
+		h = *nh;
+	if (!net_agreed(n, &h, true)) {
+		if (offload_large(&h))
+			return (net_give_cut(n, &h, frame, len));
+		frame = memcpy(n->n_work, frame, len);
+		offload_checksum(&h, n->n_work, len);
+		h = (struct network_header){ 0 };
+	}
+	if (!virtio_has(&n->n_virtio, NET_F_GUEST_CSUM))
+		h.nh_flags = 0;
+	if (offload_large(&h))
+		h.nh_hdr_len = (uint16_t)offload_headers(&h, frame, len);
+	return (net_give(n, &h, frame, len));
+}
+
+/* Is a frame larger than what a driver was told that it can expect? */
+static bool
+net_too_large(const struct virtio_net *n, const struct network_header *nh,
+    const uint8_t *frame, size_t len)
+{
+	size_t most = n->n_mtu + NETWORK_FRAME_MIN;
+
+	if (!virtio_has(&n->n_virtio, NET_F_MTU))
+		return (false);
+	if (frame[12] == 0x81 && frame[13] == 0)	/* a VLAN's tag */
+		most += 4;
+	return (len > most && offload_wire_size(nh, frame, len) > most);
+}
+
+static bool
+net_receive(void *arg, const struct network_header *nh, const void *frame,
+    size_t len)
 {
 	struct virtio_net *n = arg;
-	bool taken;
+	bool taken = false;
 
-	if (len < NETWORK_FRAME_MIN || len > NETWORK_FRAME_MAX)
+	if (len < NETWORK_FRAME_MIN || len > NETWORK_FRAME_MAX ||
+	    !offload_valid(nh, frame, len))
 		return (false);
 	pthread_mutex_lock(&n->n_virtio.v_lock);
-	taken = net_room(n) && net_give(n, frame, len);
+	if (net_room(n) && !net_too_large(n, nh, frame, len))
+		taken = net_deliver(n, nh, frame, len);
+	if (taken)
+		vq_interrupt(&n->n_virtio.v_queue[NET_RX]);
+	else
+		n->n_counts.vc_lost++;
 	pthread_mutex_unlock(&n->n_virtio.v_lock);
 	return (taken);
 }
@@ -258,14 +384,17 @@ static const struct virtio_ops net_ops = {
 
 int
 virtio_net_new(struct virtio_net **np, struct loop *loop, const uint8_t mac[6],
-    const struct guest_memory *memory, struct pci *pci, const struct irq *irq)
+    unsigned mtu, const struct guest_memory *memory, struct pci *pci,
+    const struct irq *irq)
 {
-	struct net_config c = { .status = NET_S_LINK_UP };
+	struct net_config c = { .status = NET_S_LINK_UP,
+		.mtu = (uint16_t)mtu };
 	struct virtio_net *n;
 
 	if ((n = calloc(1, sizeof(*n))) == NULL)
 		return (-1);
 	n->n_loop = loop;
+	n->n_mtu = mtu;
 	n->n_port = (struct network_port){ .np_receive = net_receive,
 	    .np_ready = net_ready, .np_arg = n };
 	if ((n->n_wake = loop_timer_new(loop, net_wake, n)) == NULL ||
@@ -290,6 +419,14 @@ void
 virtio_net_connect(struct virtio_net *n, struct network *network)
 {
 	n->n_network = network;
+}
+
+void
+virtio_net_count(struct virtio_net *n, struct virtio_net_counts *counts)
+{
+	pthread_mutex_lock(&n->n_virtio.v_lock);
+	*counts = n->n_counts;
+	pthread_mutex_unlock(&n->n_virtio.v_lock);
 }
 
 void

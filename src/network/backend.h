@@ -9,7 +9,9 @@
 
 struct network_ops {
 	const char	*no_name;
-	void	(*no_send)(struct network *, const void *frame, size_t len);
+	/* The header is valid; NULL if it asks for nothing. */
+	void	(*no_send)(struct network *, const struct network_header *,
+		    const void *frame, size_t len);
 	void	(*no_poke)(struct network *);
 	void	(*no_close)(struct network *);
 };

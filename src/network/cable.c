@@ -9,15 +9,17 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
-#include "network/network.h"
+#include "network/offload.h"
 
 #define BURST		64	/* frames read before others have their turn */
 #define SOCKET_BUFFER	(1 << 20)
 
 struct frame {
 	struct frame	*fr_next;
+	struct network_header fr_header;
 	size_t		 fr_len;
 	uint8_t		 fr_data[];
 };
@@ -34,6 +36,7 @@ struct cable {
 	struct frame	*cb_queue, **cb_tail;
 	unsigned	 cb_frames;
 	size_t		 cb_bytes;
+	struct network_header cb_header;	/* of the frame that came: */
 	uint8_t		 cb_frame[NETWORK_FRAME_MAX + 1];
 };
 
@@ -63,12 +66,19 @@ drop_queue(struct cable *cb)
 
 /* False: the other side takes no more now. */
 static bool
-put(struct cable *cb, const void *frame, size_t len)
+put(struct cable *cb, const struct network_header *nh, const void *frame,
+    size_t len)
 {
+	static const struct network_header none;
+	struct iovec iov[2] = {
+		{ (void *)(uintptr_t)(nh != NULL ? nh : &none), sizeof(*nh) },
+		{ (void *)(uintptr_t)frame, len }
+	};
+	const struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
 	ssize_t n;
 
 	do {
-		n = send(cb->cb_fd, frame, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+		n = sendmsg(cb->cb_fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
 	} while (n == -1 && errno == EINTR);
 	/* of other errors, its end is found by reading; else it is lost */
 	return (n != -1 || (errno != EAGAIN && errno != ENOBUFS));
@@ -79,8 +89,8 @@ flush(struct cable *cb)
 {
 	struct frame *fr;
 
-	while ((fr = cb->cb_queue) != NULL && put(cb, fr->fr_data,
-	    fr->fr_len)) {
+	while ((fr = cb->cb_queue) != NULL && put(cb, &fr->fr_header,
+	    fr->fr_data, fr->fr_len)) {
 		if ((cb->cb_queue = fr->fr_next) == NULL)
 			cb->cb_tail = &cb->cb_queue;
 		cb->cb_frames--;
@@ -90,17 +100,19 @@ flush(struct cable *cb)
 }
 
 void
-cable_send(struct cable *cb, const void *frame, size_t len)
+cable_send(struct cable *cb, const struct network_header *nh,
+    const void *frame, size_t len)
 {
 	struct frame *fr;
 
-	if (cb->cb_dead || (cb->cb_queue == NULL && put(cb, frame, len)))
+	if (cb->cb_dead || (cb->cb_queue == NULL && put(cb, nh, frame, len)))
 		return;
 	if (cb->cb_frames == CABLE_FRAMES ||
 	    cb->cb_bytes + len > CABLE_BYTES ||
 	    (fr = malloc(sizeof(*fr) + len)) == NULL)
 		return;
 	fr->fr_next = NULL;
+	fr->fr_header = nh != NULL ? *nh : (struct network_header){ 0 };
 	fr->fr_len = len;
 	memcpy(fr->fr_data, frame, len);
 	*cb->cb_tail = fr;
@@ -122,9 +134,29 @@ gone(struct cable *cb)
 	cb->cb_ops->cb_gone(cb->cb_arg);
 }
 
+/* A packet of so many bytes is in cb_header and cb_frame. */
+static void
+arrived(struct cable *cb, size_t len)
+{
+	const struct network_header *nh = &cb->cb_header;
+
+	if (len < sizeof(*nh) + NETWORK_FRAME_MIN ||
+	    len > sizeof(*nh) + NETWORK_FRAME_MAX)
+		return;
+	len -= sizeof(*nh);
+	if (offload_valid(nh, cb->cb_frame, len))
+		cb->cb_ops->cb_frame(cb->cb_arg, offload_none(nh) ? NULL : nh,
+		    cb->cb_frame, len);
+}
+
 static void
 take(struct cable *cb)
 {
+	struct iovec iov[2] = {
+		{ &cb->cb_header, sizeof(cb->cb_header) },
+		{ cb->cb_frame, sizeof(cb->cb_frame) }
+	};
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
 	unsigned i;
 	ssize_t n;
 
@@ -135,17 +167,14 @@ take(struct cable *cb)
 			cb->cb_full = true;
 			break;
 		}
-		n = recv(cb->cb_fd, cb->cb_frame, sizeof(cb->cb_frame),
-		    MSG_DONTWAIT);
+		n = recvmsg(cb->cb_fd, &msg, MSG_DONTWAIT);
 		if (n == -1 && (errno == EAGAIN || errno == EINTR))
 			break;
 		if (n <= 0) {
 			gone(cb);
 			break;
 		}
-		if (n < NETWORK_FRAME_MIN || n > NETWORK_FRAME_MAX)
-			continue;
-		cb->cb_ops->cb_frame(cb->cb_arg, cb->cb_frame, (size_t)n);
+		arrived(cb, (size_t)n);
 	}
 	cb->cb_taking = false;
 	if (cb->cb_over)

@@ -1,6 +1,7 @@
 /*
  * Frames over a local SOCK_SEQPACKET socket, one a packet: what connects a VM
- * to a switch in another process.
+ * to a switch in another process. Before each frame stands its struct
+ * network_header.
  *
  * 1. Nobody waits for anybody: what the other side does not take waits in a
  *    queue of CABLE_FRAMES frames and CABLE_BYTES bytes; more is dropped.
@@ -16,6 +17,7 @@
 #include <stddef.h>
 
 #include "base/loop.h"
+#include "network/network.h"
 
 #define CABLE_FRAMES	512u
 #define CABLE_BYTES	(4u << 20)
@@ -23,8 +25,10 @@
 struct cable;
 
 struct cable_ops {
-	/* A frame of NETWORK_FRAME_MIN to NETWORK_FRAME_MAX bytes came. */
-	void	(*cb_frame)(void *arg, const void *frame, size_t len);
+	/* A frame of NETWORK_FRAME_MIN to NETWORK_FRAME_MAX bytes came, with a
+	 * header that is valid, or NULL. */
+	void	(*cb_frame)(void *arg, const struct network_header *,
+		    const void *frame, size_t len);
 	/* Is there room for one? NULL: always. cable_go_on() when there is
 	 * again. */
 	bool	(*cb_ready)(void *arg);
@@ -36,7 +40,8 @@ struct cable_ops {
 struct cable *cable_new(struct loop *, int fd, const struct cable_ops *,
 	    void *arg);
 void	cable_free(struct cable *);
-void	cable_send(struct cable *, const void *frame, size_t len);
+void	cable_send(struct cable *, const struct network_header *,
+	    const void *frame, size_t len);
 void	cable_go_on(struct cable *);
 
 #endif

@@ -14,6 +14,7 @@
 #include <linux/if_tun.h>
 
 #include "network/hostlink.h"
+#include "network/network.h"
 
 #define TUN_PATH	"/dev/net/tun"
 #define ANY_NAME	"tap%d"		/* the host puts a number in */
@@ -147,11 +148,14 @@ refused(const struct tap *t, struct err *err)
 static int
 attach(struct tap *t, struct err *err)
 {
+	const unsigned long offloads = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 |
+	    TUN_F_TSO_ECN;
+	const int header = sizeof(struct network_header);
 	const char *name = t->t_want->ht_name;
 	struct ifreq ifr;
 
 	memset(&ifr, 0, sizeof(ifr));
-	ifr.ifr_flags = IFF_TAP | IFF_NO_PI;
+	ifr.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
 	if (name == NULL) {
 		memcpy(ifr.ifr_name, ANY_NAME, sizeof(ANY_NAME));
 		t->t_made = true;
@@ -167,6 +171,11 @@ attach(struct tap *t, struct err *err)
 	if (ioctl(t->t_fd, TUNSETIFF, &ifr) == -1)
 		return (refused(t, err));
 	memcpy(t->t_name, ifr.ifr_name, IFNAMSIZ);
+	/* whoever had it before may have wanted others */
+	if (ioctl(t->t_fd, TUNSETVNETHDRSZ, &header) == -1 ||
+	    ioctl(t->t_fd, TUNSETOFFLOAD, offloads) == -1)
+		return (err_sys(err, "tap %s: the host's kernel leaves no "
+		    "checksums to others", t->t_name));
 	if (hostlink_get(t->t_netlink, t->t_name, &t->t_link) == -1)
 		return (err_sys(err, "tap %s", t->t_name));
 	return (0);

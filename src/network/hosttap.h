@@ -26,7 +26,8 @@ struct hosttap {
 	bool		 ht_down;	/* it shall not be up, nor the bridge */
 };
 
-/* A descriptor, not blocking, and the tap's name; -1 with a line in err. */
+/* A descriptor, not blocking, that takes and gives a struct network_header
+ * before each frame, and the tap's name; -1 with a line in err. */
 int	hosttap_open(const struct hosttap *, char name[IFNAMSIZ],
 	    struct err *);
 

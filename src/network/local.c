@@ -19,7 +19,8 @@ struct local {
 };
 
 static void
-local_send(struct network *nw, const void *frame, size_t len)
+local_send(struct network *nw, const struct network_header *nh,
+    const void *frame, size_t len)
 {
 	struct local *lo = (struct local *)nw;
 	const struct network_port *np = &nw->nw_port;
@@ -28,14 +29,15 @@ local_send(struct network *nw, const void *frame, size_t len)
 
 	switch (dhcp_frame(&lo->lo_dhcp, frame, len, reply, &reply_len)) {
 	case DHCP_OTHER:
-		network_send(lo->lo_nat, frame, len);
+		network_send(lo->lo_nat, nh, frame, len);
 		break;
 	case DHCP_SILENT:
 		break;
 	case DHCP_ANSWER:
 		/* without room it is lost; the guest asks again */
 		if (np->np_ready(np->np_arg))
-			(void)np->np_receive(np->np_arg, reply, reply_len);
+			(void)np->np_receive(np->np_arg, NULL, reply,
+			    reply_len);
 		break;
 	}
 }

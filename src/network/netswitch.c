@@ -14,8 +14,6 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "network/network.h"
-
 #define BUCKETS		1024		/* a power of two */
 
 struct address {
@@ -178,15 +176,16 @@ find(struct netswitch *ns, const uint8_t mac[6], uint64_t now)
 /* --- frames -------------------------------------------------------------------------- */
 
 static void
-port_send(struct netswitch_port *np, const void *frame, size_t len)
+port_send(struct netswitch_port *np, const struct network_header *nh,
+    const void *frame, size_t len)
 {
 	np->np_counts.nn_out++;
-	np->np_config.nc_send(np->np_config.nc_arg, frame, len);
+	np->np_config.nc_send(np->np_config.nc_arg, nh, frame, len);
 }
 
 void
-netswitch_frame(struct netswitch_port *np, const void *frame, size_t len,
-    uint64_t now)
+netswitch_frame(struct netswitch_port *np, const struct network_header *nh,
+    const void *frame, size_t len, uint64_t now)
 {
 	const uint8_t *to = frame;
 	struct netswitch_port *p;
@@ -202,12 +201,12 @@ netswitch_frame(struct netswitch_port *np, const void *frame, size_t len,
 	if (p == np)
 		return;
 	if (p != NULL) {
-		port_send(p, frame, len);
+		port_send(p, nh, frame, len);
 		return;
 	}
 	for (p = np->np_switch->ns_ports; p != NULL; p = p->np_next)
 		if (p != np)
-			port_send(p, frame, len);
+			port_send(p, nh, frame, len);
 }
 
 /* --- life ------------------------------------------------------------------------------ */

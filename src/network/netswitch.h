@@ -19,6 +19,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "network/network.h"
+
 #define NETSWITCH_AGE		(300 * 1000000000ull)
 #define NETSWITCH_ADDRESSES	64	/* of a port */
 
@@ -27,7 +29,8 @@ struct netswitch_port;
 
 struct netswitch_config {
 	/* Takes a frame for the port; borrowed. May not free ports. */
-	void	(*nc_send)(void *arg, const void *frame, size_t len);
+	void	(*nc_send)(void *arg, const struct network_header *,
+		    const void *frame, size_t len);
 	void	*nc_arg;
 	bool	 nc_locked;
 	uint8_t	 nc_mac[6];		/* if it is locked */
@@ -44,9 +47,10 @@ void	netswitch_free(struct netswitch *);	/* no ports are left */
 struct netswitch_port *netswitch_port_new(struct netswitch *,
 	    const struct netswitch_config *);
 void	netswitch_port_free(struct netswitch_port *);
-/* A frame of NETWORK_FRAME_MIN bytes or more comes in at a port. */
-void	netswitch_frame(struct netswitch_port *, const void *frame, size_t len,
-	    uint64_t now);
+/* A frame of NETWORK_FRAME_MIN bytes or more comes in at a port. Its header,
+ * which is valid or NULL, goes where it goes. */
+void	netswitch_frame(struct netswitch_port *, const struct network_header *,
+	    const void *frame, size_t len, uint64_t now);
 const struct netswitch_counts *netswitch_counts(const struct netswitch_port *);
 /* The addresses seen at a port, the last one first; how many. */
 size_t	netswitch_addresses(const struct netswitch_port *, uint8_t (*mac)[6],

@@ -5,12 +5,17 @@
 #include <sys/random.h>
 
 #include "network/backend.h"
+#include "network/offload.h"
 
 void
-network_send(struct network *network, const void *frame, size_t len)
+network_send(struct network *network, const struct network_header *nh,
+    const void *frame, size_t len)
 {
-	if (len >= NETWORK_FRAME_MIN && len <= NETWORK_FRAME_MAX)
-		network->nw_ops->no_send(network, frame, len);
+	if (len < NETWORK_FRAME_MIN || len > NETWORK_FRAME_MAX ||
+	    !offload_valid(nh, frame, len))
+		return;
+	network->nw_ops->no_send(network, offload_none(nh) ? NULL : nh, frame,
+	    len);
 }
 
 void

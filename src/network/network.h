@@ -4,6 +4,9 @@
  * 1. Everything here runs on the thread of the loop given at creation.
  * 2. A frame is an Ethernet frame without FCS, NETWORK_FRAME_MIN to
  *    NETWORK_FRAME_MAX bytes; others are dropped.
+ * 3. A frame may leave work to whoever takes it: its header says which.
+ *    Everybody takes every header that offload_valid() (offload.h) allows, and
+ *    does that work if what is beyond it cannot; nobody negotiates.
  */
 #ifndef NETWORK_NETWORK_H
 #define NETWORK_NETWORK_H
@@ -18,12 +21,36 @@
 #define NETWORK_FRAME_MIN	14
 #define NETWORK_FRAME_MAX	65550
 
+#define NETWORK_MTU		1500	/* unless said otherwise, */
+#define NETWORK_MTU_MAX		9000	/* up to here */
+
 struct network;
+
+/*
+ * What is left to do on a frame, as virtio (1.2, 5.1.6) says it and Linux' taps
+ * (IFF_VNET_HDR) do; little-endian. NULL instead of one: nothing.
+ */
+struct network_header {
+	uint8_t		nh_flags;
+#define NETWORK_NEEDS_CSUM	1	/* from csum_start to the end, to be
+					 * stored csum_offset from its start */
+#define NETWORK_DATA_VALID	2	/* transport checksum was checked */
+	uint8_t		nh_gso_type;	/* to be cut into TCP segments? */
+#define NETWORK_GSO_NONE	0
+#define NETWORK_GSO_TCPV4	1
+#define NETWORK_GSO_TCPV6	4
+#define NETWORK_GSO_ECN		0x80	/* and CWR is for the first alone */
+	uint16_t	nh_hdr_len;	/* a hint: do not trust it */
+	uint16_t	nh_gso_size;	/* payload of a segment */
+	uint16_t	nh_csum_start, nh_csum_offset;
+};
+_Static_assert(sizeof(struct network_header) == 10, "virtio 1.2, 5.1.6");
 
 /* How the device takes frames from the network. */
 struct network_port {
 	/* Takes a frame; false: no room, dropped. */
-	bool	(*np_receive)(void *arg, const void *frame, size_t len);
+	bool	(*np_receive)(void *arg, const struct network_header *,
+		    const void *frame, size_t len);
 	/* Is there room for a frame now? */
 	bool	(*np_ready)(void *arg);
 	void	*np_arg;
@@ -77,8 +104,9 @@ int	network_tap_open(struct network **, struct loop *,
 	    const struct network_port *, int fd, const uint8_t *locked,
 	    struct err *);
 void	network_close(struct network *);
-/* The guest sends a frame. */
-void	network_send(struct network *, const void *frame, size_t len);
+/* The guest sends a frame. What its header may not say is dropped. */
+void	network_send(struct network *, const struct network_header *,
+	    const void *frame, size_t len);
 /* The device has room again (np_ready turned true). */
 void	network_poke(struct network *);
 

@@ -19,12 +19,13 @@ struct port {
 };
 
 static void
-port_frame(void *arg, const void *frame, size_t len)
+port_frame(void *arg, const struct network_header *nh, const void *frame,
+    size_t len)
 {
 	struct port *po = arg;
 	const struct network_port *np = &po->po_network.nw_port;
 
-	(void)np->np_receive(np->np_arg, frame, len);
+	(void)np->np_receive(np->np_arg, nh, frame, len);
 }
 
 static bool
@@ -51,9 +52,10 @@ static const struct cable_ops port_cable = {
 };
 
 static void
-port_send(struct network *nw, const void *frame, size_t len)
+port_send(struct network *nw, const struct network_header *nh,
+    const void *frame, size_t len)
 {
-	cable_send(((struct port *)nw)->po_cable, frame, len);
+	cable_send(((struct port *)nw)->po_cable, nh, frame, len);
 }
 
 static void

@@ -1,6 +1,6 @@
 /*
  * A tap of the host as a network of a VM: a frame a read or write of its
- * descriptor (hosttap.h).
+ * descriptor (hosttap.h), with its struct network_header before it.
  *
  * 1. What the device has no room for stays in the tap's own queue, which drops
  *    what is more. What the host does not take is lost: it has no queue that
@@ -13,10 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "network/backend.h"
+#include "network/offload.h"
 
 #define BURST		64	/* frames read before others have their turn */
 
@@ -26,6 +28,7 @@ struct tap {
 	struct loop_fd	*ta_source;	/* NULL: the tap is gone */
 	bool		 ta_locked;
 	uint8_t		 ta_mac[6];
+	struct network_header ta_header;	/* of the frame that came: */
 	uint8_t		 ta_frame[NETWORK_FRAME_MAX];
 };
 
@@ -39,11 +42,30 @@ tap_gone(struct tap *ta)
 	    strerror(errno));
 }
 
+/* A read of so many bytes filled ta_header and ta_frame. */
+static void
+tap_arrived(struct tap *ta, size_t len)
+{
+	const struct network_port *np = &ta->ta_network.nw_port;
+	const struct network_header *nh = &ta->ta_header;
+
+	if (len < sizeof(*nh) + NETWORK_FRAME_MIN)
+		return;
+	len -= sizeof(*nh);
+	if (offload_valid(nh, ta->ta_frame, len))
+		(void)np->np_receive(np->np_arg, offload_none(nh) ? NULL : nh,
+		    ta->ta_frame, len);
+}
+
 static void
 tap_events(void *arg, uint32_t events)
 {
 	struct tap *ta = arg;
 	const struct network_port *np = &ta->ta_network.nw_port;
+	const struct iovec iov[2] = {
+		{ &ta->ta_header, sizeof(ta->ta_header) },
+		{ ta->ta_frame, sizeof(ta->ta_frame) }
+	};
 	unsigned i;
 	ssize_t n;
 
@@ -53,22 +75,26 @@ tap_events(void *arg, uint32_t events)
 			loop_fd_events(ta->ta_source, 0);
 			return;
 		}
-		n = read(ta->ta_fd, ta->ta_frame, sizeof(ta->ta_frame));
+		n = readv(ta->ta_fd, iov, 2);
 		if (n == -1 && (errno == EAGAIN || errno == EINTR))
 			return;
 		if (n == -1) {
 			tap_gone(ta);
 			return;
 		}
-		if (n >= NETWORK_FRAME_MIN)
-			(void)np->np_receive(np->np_arg, ta->ta_frame,
-			    (size_t)n);
+		tap_arrived(ta, (size_t)n);
 	}
 }
 
 static void
-tap_send(struct network *nw, const void *frame, size_t len)
+tap_send(struct network *nw, const struct network_header *nh,
+    const void *frame, size_t len)
 {
+	static const struct network_header none;
+	const struct iovec iov[2] = {
+		{ (void *)(uintptr_t)(nh != NULL ? nh : &none), sizeof(*nh) },
+		{ (void *)(uintptr_t)frame, len }
+	};
 	struct tap *ta = (struct tap *)nw;
 	const uint8_t *from = (const uint8_t *)frame + 6;
 	ssize_t n;
@@ -76,7 +102,7 @@ tap_send(struct network *nw, const void *frame, size_t len)
 	if (ta->ta_locked && memcmp(from, ta->ta_mac, 6) != 0)
 		return;
 	do {
-		n = write(ta->ta_fd, frame, len);
+		n = writev(ta->ta_fd, iov, 2);
 	} while (n == -1 && errno == EINTR);
 }
 

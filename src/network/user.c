@@ -33,6 +33,7 @@
 #include "base/log.h"
 #include "network/backend.h"
 #include "network/fragment.h"
+#include "network/offload.h"
 
 #define USER_HELD_MAX	1024
 #define USER_IPV4_MIN	34	/* Ethernet's header and IP's */
@@ -75,6 +76,7 @@ struct user {
 	struct loop_timer *u_arm;
 	struct user_frame *u_held, **u_held_tail;
 	unsigned	 u_nheld;
+	uint8_t		 u_work[NETWORK_FRAME_MAX];
 };
 
 /* --- frames to the device ------------------------------------------------- */
@@ -85,7 +87,7 @@ user_deliver(struct user *u, const void *frame, size_t len)
 	const struct network_port *port = &u->u_network.nw_port;
 
 	return (port->np_ready(port->np_arg) &&
-	    port->np_receive(port->np_arg, frame, len));
+	    port->np_receive(port->np_arg, NULL, frame, len));
 }
 
 static ssize_t
@@ -128,7 +130,7 @@ user_poke(struct network *network)
 
 	while (u->u_held != NULL && port->np_ready(port->np_arg)) {
 		/* With room and yet refused, it will never be taken. */
-		port->np_receive(port->np_arg, u->u_held->uf_data,
+		port->np_receive(port->np_arg, NULL, u->u_held->uf_data,
 		    u->u_held->uf_len);
 		user_drop_first(u);
 	}
@@ -448,11 +450,17 @@ user_accepts(struct user *u, const uint8_t **frame, size_t *len)
 }
 
 static void
-user_send(struct network *network, const void *data, size_t len)
+user_send(struct network *network, const struct network_header *nh,
+    const void *data, size_t len)
 {
 	struct user *u = (struct user *)network;
 	const uint8_t *frame = data;
 
+	/* A large packet is one to libslirp, too: only sums are left to do. */
+	if (nh != NULL && (nh->nh_flags & NETWORK_NEEDS_CSUM) != 0) {
+		frame = memcpy(u->u_work, data, len);
+		offload_checksum(nh, u->u_work, len);
+	}
 	if (!user_accepts(u, &frame, &len))
 		return;
 	slirp_input(u->u_slirp, frame, (int)len);

@@ -81,11 +81,12 @@ port_free(struct port *po)
 }
 
 static void
-port_frame(void *arg, const void *frame, size_t len)
+port_frame(void *arg, const struct network_header *nh, const void *frame,
+    size_t len)
 {
 	struct port *po = arg;
 
-	netswitch_frame(po->po_port, frame, len, loop_now());
+	netswitch_frame(po->po_port, nh, frame, len, loop_now());
 }
 
 static void
@@ -104,11 +105,12 @@ static const struct cable_ops port_cable = {
 };
 
 static void
-port_send(void *arg, const void *frame, size_t len)
+port_send(void *arg, const struct network_header *nh, const void *frame,
+    size_t len)
 {
 	struct port *po = arg;
 
-	cable_send(po->po_cable, frame, len);
+	cable_send(po->po_cable, nh, frame, len);
 }
 
 static int
@@ -167,11 +169,12 @@ port_new(struct swproc *sw, const char *vm, const struct netswitch_config *nc)
 /* --- the uplink ------------------------------------------------------------------- */
 
 static bool
-uplink_receive(void *arg, const void *frame, size_t len)
+uplink_receive(void *arg, const struct network_header *nh, const void *frame,
+    size_t len)
 {
 	struct swproc *sw = arg;
 
-	netswitch_frame(sw->sw_uplink, frame, len, loop_now());
+	netswitch_frame(sw->sw_uplink, nh, frame, len, loop_now());
 	return (true);
 }
 
@@ -183,12 +186,13 @@ uplink_ready(void *arg)
 }
 
 static void
-uplink_send(void *arg, const void *frame, size_t len)
+uplink_send(void *arg, const struct network_header *nh, const void *frame,
+    size_t len)
 {
 	struct swproc *sw = arg;
 
 	if (sw->sw_nat != NULL)
-		network_send(sw->sw_nat, frame, len);
+		network_send(sw->sw_nat, nh, frame, len);
 }
 
 static int

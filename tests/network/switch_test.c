@@ -29,8 +29,10 @@
 static unsigned got[PORTS];	/* frames that came out of each port */
 
 static void
-port_send(void *arg, const void *frame, size_t len)
+port_send(void *arg, const struct network_header *nh, const void *frame,
+    size_t len)
 {
+	assert_null(nh);
 	assert_non_null(frame);
 	assert_true(len >= NETWORK_FRAME_MIN);
 	got[(uintptr_t)arg]++;
@@ -57,7 +59,7 @@ frame(struct netswitch_port *np, unsigned from, unsigned to, uint64_t now)
 	if (to == 0)
 		memset(f, 0xff, 6);
 	memset(got, 0, sizeof(got));
-	netswitch_frame(np, f, sizeof(f), now);
+	netswitch_frame(np, NULL, f, sizeof(f), now);
 }
 
 static void
@@ -144,8 +146,8 @@ test_refused(void **state)
 	assert_int_equal(errno, EEXIST);
 	/* no host is a group, no frame is shorter than its header */
 	memset(got, 0, sizeof(got));
-	netswitch_frame(open, group, sizeof(group), 9000 * S);
-	netswitch_frame(third, group, sizeof(group) - 1, 9000 * S);
+	netswitch_frame(open, NULL, group, sizeof(group), 9000 * S);
+	netswitch_frame(third, NULL, group, sizeof(group) - 1, 9000 * S);
 	came_to(0, 0, 0, 0);
 	assert_int_equal(netswitch_counts(open)->nn_spoofed, 2);
 	netswitch_port_free(locked);
@@ -194,11 +196,13 @@ struct end {
 };
 
 static void
-end_frame(void *arg, const void *data, size_t len)
+end_frame(void *arg, const struct network_header *nh, const void *data,
+    size_t len)
 {
 	struct end *e = arg;
 	uint32_t n;
 
+	assert_null(nh);
 	e->e_frames++;
 	e->e_bytes += len;
 	memcpy(&n, data, sizeof(n));
@@ -275,8 +279,8 @@ test_cable(void **state)
 	ends(loop, e);
 	for (n = 0; n < 100; n++) {
 		memcpy(data, &n, sizeof(n));
-		cable_send(e[0].e_cable, data, n == 50 ? NETWORK_FRAME_MAX :
-		    NETWORK_FRAME_MIN + n);
+		cable_send(e[0].e_cable, NULL, data, n == 50 ?
+		    NETWORK_FRAME_MAX : NETWORK_FRAME_MIN + n);
 	}
 	e[1].e_stop_at = 100;
 	run_for(loop, 20000);
@@ -289,7 +293,7 @@ test_cable(void **state)
 	e[1].e_frames = 0;
 	for (n = 1000; n < 1100; n++) {
 		memcpy(data, &n, sizeof(n));
-		cable_send(e[0].e_cable, data, 1514);
+		cable_send(e[0].e_cable, NULL, data, 1514);
 	}
 	run_for(loop, 50);
 	assert_int_equal(e[1].e_frames, 0);
@@ -304,7 +308,7 @@ test_cable(void **state)
 	e[1].e_frames = 0;
 	for (n = 2000; n < 2005; n++) {
 		memcpy(data, &n, sizeof(n));
-		cable_send(e[0].e_cable, data, 60);
+		cable_send(e[0].e_cable, NULL, data, 60);
 	}
 	run_for(loop, 20000);
 	assert_int_equal(e[1].e_frames, 1);
@@ -327,7 +331,7 @@ test_unread(void **state)
 	e[1].e_busy = true;
 	for (n = 0; n < 100000; n++) {
 		memcpy(data, &n, sizeof(n));
-		cable_send(e[0].e_cable, data, sizeof(data));
+		cable_send(e[0].e_cable, NULL, data, sizeof(data));
 	}
 	e[1].e_busy = false;
 	run_for(loop, 200);
@@ -338,7 +342,7 @@ test_unread(void **state)
 	n = 200000;
 	memcpy(data, &n, sizeof(n));
 	e[1].e_stop_at = e[1].e_frames + 1;
-	cable_send(e[0].e_cable, data, 60);
+	cable_send(e[0].e_cable, NULL, data, 60);
 	run_for(loop, 20000);
 	assert_int_equal(e[1].e_last, 200000);
 	cable_free(e[0].e_cable);
@@ -359,9 +363,10 @@ test_no_frames(void **state)
 	(void)state;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, fd), 0);
 	e.e_cable = cable_new(loop, fd[0], &ops, &e);
-	assert_int_equal(send(fd[1], data, 13, 0), 13);
+	assert_int_equal(send(fd[1], data, 9, 0), 9);
+	assert_int_equal(send(fd[1], data, 23, 0), 23);
 	assert_int_equal(send(fd[1], data, sizeof(data), 0), sizeof(data));
-	assert_int_equal(send(fd[1], data, 14, 0), 14);
+	assert_int_equal(send(fd[1], data, 24, 0), 24);
 	run_for(loop, 20000);
 	assert_int_equal(e.e_frames, 1);
 	assert_int_equal(e.e_bytes, 14);

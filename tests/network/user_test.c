@@ -39,10 +39,12 @@ struct card {
 };
 
 static bool
-card_receive(void *arg, const void *frame, size_t len)
+card_receive(void *arg, const struct network_header *nh, const void *frame,
+    size_t len)
 {
 	struct card *c = arg;
 
+	assert_null(nh);
 	assert_true(c->ready);
 	assert_true(len >= NETWORK_FRAME_MIN && len <= FRAME_SIZE);
 	assert_true(c->tail - c->head < 256);
@@ -80,6 +82,12 @@ card_open(struct card *c, const struct network_forward *nf, size_t n,
 	assert_non_null(c->loop = loop_new());
 	assert_non_null(c->limit = loop_timer_new(c->loop, limit_passed, c));
 	return (network_user_open(&c->network, c->loop, &port, nf, n, err));
+}
+
+static void
+say(struct card *c, const uint8_t *frame, size_t len)
+{
+	network_send(c->network, NULL, frame, len);
 }
 
 static void
@@ -148,7 +156,7 @@ card_next(struct card *c, bool (*kind)(const struct parsed *))
 		if (p.ethertype == 0x0800)
 			assert_true(p.sums_right);
 		if (p.ethertype == 0x0806 && p.flags == 1 && p.dst == IP_GUEST)
-			network_send(c->network, answer, frame_arp(answer, 2,
+			say(c, answer, frame_arp(answer, 2,
 			    IP_GUEST, p.src));
 		if (kind(&p))
 			return (p);
@@ -163,7 +171,7 @@ say_hello(struct card *c)
 	uint8_t f[FRAME_SIZE];
 	struct parsed p;
 
-	network_send(c->network, f, frame_arp(f, 1, IP_GUEST, IP_GATEWAY));
+	say(c, f, frame_arp(f, 1, IP_GUEST, IP_GATEWAY));
 	p = card_next(c, is_arp_answer);
 	assert_int_equal(p.src, IP_GATEWAY);
 	frame_gateway(p.source_mac);
@@ -198,14 +206,14 @@ test_dhcp(void **state)
 
 	(void)state;
 	assert_int_equal(card_open(&c, NULL, 0, &err), 0);
-	network_send(c.network, f, frame_dhcp(f, 1, 0));
+	say(&c, f, frame_dhcp(f, 1, 0));
 	p = card_next(&c, is_udp);
 	assert_int_equal(p.sport, 67);
 	assert_int_equal(p.dport, 68);
 	assert_memory_equal(p.data + 16, "\x0a\0\2\x0f", 4);	/* yiaddr */
 	assert_non_null(o = dhcp_option(&p, 53));
 	assert_int_equal(*o, 2);				/* OFFER */
-	network_send(c.network, f, frame_dhcp(f, 3, IP_GUEST));
+	say(&c, f, frame_dhcp(f, 3, IP_GUEST));
 	p = card_next(&c, is_udp);
 	assert_int_equal(*dhcp_option(&p, 53), 5);		/* ACK */
 	assert_memory_equal(dhcp_option(&p, 1), "\xff\xff\xff\0", 4);
@@ -225,7 +233,7 @@ test_arp_and_ping(void **state)
 	(void)state;
 	assert_int_equal(card_open(&c, NULL, 0, &err), 0);
 	say_hello(&c);
-	network_send(c.network, f, frame_ping(f, IP_GATEWAY, 77, 5));
+	say(&c, f, frame_ping(f, IP_GATEWAY, 77, 5));
 	p = card_next(&c, is_icmp);
 	assert_int_equal(p.flags, 0);		/* echo reply */
 	assert_int_equal(p.src, IP_GATEWAY);
@@ -264,7 +272,7 @@ test_tcp_to_loopback(void **state)
 	assert_int_equal(card_open(&c, NULL, 0, &err), 0);
 	l = listener(&port);
 	say_hello(&c);
-	network_send(c.network, f, frame_tcp(f, IP_GATEWAY, 4321, port, seq, 0,
+	say(&c, f, frame_tcp(f, IP_GATEWAY, 4321, port, seq, 0,
 	    TCP_SYN, NULL, 0));
 	p = card_next(&c, is_tcp);
 	assert_int_equal(p.flags, TCP_SYN | TCP_ACK);
@@ -273,7 +281,7 @@ test_tcp_to_loopback(void **state)
 	assert_int_equal(p.dport, 4321);
 	seq++;
 	theirs = p.seq + 1;
-	network_send(c.network, f, frame_tcp(f, IP_GATEWAY, 4321, port, seq,
+	say(&c, f, frame_tcp(f, IP_GATEWAY, 4321, port, seq,
 	    theirs, TCP_ACK | TCP_PSH, "hello", 5));
 	seq += 5;
 	wait_ready(&c, l, POLLIN);
@@ -292,19 +300,19 @@ test_tcp_to_loopback(void **state)
 	theirs += 6;
 	/* the host closes, then we do */
 	close(s);
-	network_send(c.network, f, frame_tcp(f, IP_GATEWAY, 4321, port, seq,
+	say(&c, f, frame_tcp(f, IP_GATEWAY, 4321, port, seq,
 	    theirs, TCP_ACK, NULL, 0));
 	do {
 		p = card_next(&c, is_tcp);
 	} while (!(p.flags & TCP_FIN));
-	network_send(c.network, f, frame_tcp(f, IP_GATEWAY, 4321, port, seq,
+	say(&c, f, frame_tcp(f, IP_GATEWAY, 4321, port, seq,
 	    theirs + 1, TCP_ACK | TCP_FIN, NULL, 0));
 	do {
 		p = card_next(&c, is_tcp);
 	} while (p.ack != seq + 1);
 	close(l);
 	/* nobody there any more */
-	network_send(c.network, f, frame_tcp(f, IP_GATEWAY, 4322, port, 1, 0,
+	say(&c, f, frame_tcp(f, IP_GATEWAY, 4322, port, 1, 0,
 	    TCP_SYN, NULL, 0));
 	p = card_next(&c, is_tcp);
 	assert_true(p.flags & TCP_RST);
@@ -327,12 +335,12 @@ test_many_connections(void **state)
 	l = listener(&port);
 	say_hello(&c);
 	for (i = 0; i < 200; i++) {
-		network_send(c.network, f, frame_tcp(f, IP_GATEWAY,
+		say(&c, f, frame_tcp(f, IP_GATEWAY,
 		    (uint16_t)(5000 + i), port, 1, 0, TCP_SYN, NULL, 0));
 		do {
 			p = card_next(&c, is_tcp);
 		} while (p.dport != 5000 + i || !(p.flags & TCP_SYN));
-		network_send(c.network, f, frame_tcp(f, IP_GATEWAY,
+		say(&c, f, frame_tcp(f, IP_GATEWAY,
 		    (uint16_t)(5000 + i), port, 2, p.seq + 1, TCP_ACK, NULL,
 		    0));
 		wait_ready(&c, l, POLLIN);
@@ -343,7 +351,7 @@ test_many_connections(void **state)
 			p = card_next(&c, is_tcp);
 		} while (p.dport != 5000 + i || p.len != 1);
 		close(s);
-		network_send(c.network, f, frame_tcp(f, IP_GATEWAY,
+		say(&c, f, frame_tcp(f, IP_GATEWAY,
 		    (uint16_t)(5000 + i), port, 2, p.seq + 1, TCP_RST, NULL,
 		    0));
 	}
@@ -378,12 +386,12 @@ test_hostfwd(void **state)
 	assert_int_equal(p.flags, TCP_SYN);
 	assert_int_equal(p.dst, IP_GUEST);
 	assert_int_equal(p.dport, 22);
-	network_send(c.network, f, frame_tcp(f, p.src, 22, p.sport, 500,
+	say(&c, f, frame_tcp(f, p.src, 22, p.sport, 500,
 	    p.seq + 1, TCP_SYN | TCP_ACK, NULL, 0));
 	p = card_next(&c, is_tcp);
 	assert_int_equal(p.flags, TCP_ACK);
 	assert_int_equal(p.ack, 501);
-	network_send(c.network, f, frame_tcp(f, p.src, 22, p.sport, 501, p.seq,
+	say(&c, f, frame_tcp(f, p.src, 22, p.sport, 501, p.seq,
 	    TCP_ACK | TCP_PSH, "SSH-2.0", 7));
 	wait_ready(&c, s, POLLIN);
 	assert_int_equal(read(s, buf, sizeof(buf)), 7);
@@ -446,7 +454,7 @@ test_no_room(void **state)
 	say_hello(&c);
 	c.ready = false;
 	for (i = 0; i < 100; i++)
-		network_send(c.network, f, frame_ping(f, IP_GATEWAY, 1,
+		say(&c, f, frame_ping(f, IP_GATEWAY, 1,
 		    (uint16_t)i));
 	card_run(&c, SECOND / 20);
 	assert_int_equal(c.head, c.tail);
@@ -458,7 +466,7 @@ test_no_room(void **state)
 	}
 	c.ready = false;
 	for (i = 0; i < 5000; i++)
-		network_send(c.network, f, frame_ping(f, IP_GATEWAY, 1,
+		say(&c, f, frame_ping(f, IP_GATEWAY, 1,
 		    (uint16_t)i));
 	/* the rest goes with card_close() */
 	card_close(&c);
@@ -511,11 +519,11 @@ test_fragments(void **state)
 		n = split(part, lens, f, len, 8);
 		assert_int_equal(n, 5);
 		for (k = 0; k < 4; k++)
-			network_send(c.network, part[order[i][k]],
+			say(&c, part[order[i][k]],
 			    lens[order[i][k]]);
 		card_run(&c, SECOND / 50);
 		assert_int_equal(c.head, c.tail);
-		network_send(c.network, part[4], lens[4]);
+		say(&c, part[4], lens[4]);
 		p = card_next(&c, is_icmp);
 		assert_int_equal(p.flags, 0);
 		assert_int_equal(p.dport, i);
@@ -525,25 +533,25 @@ test_fragments(void **state)
 	len = frame_ping(f, IP_GATEWAY, 9, 50);
 	n = split(part, lens, f, len, 8);
 	for (k = 0; k < n; k++) {
-		network_send(c.network, part[k], lens[k]);
+		say(&c, part[k], lens[k]);
 		if (k == 2)
-			network_send(c.network, part[1], lens[1]);
+			say(&c, part[1], lens[1]);
 	}
 	card_run(&c, SECOND / 50);
 	assert_int_equal(c.head, c.tail);
 	/* beyond what is kept: the first of many */
 	len = frame_ping(f, IP_GATEWAY, 9, 51);
 	n = split(part, lens, f, len, 24);
-	network_send(c.network, part[0], lens[0]);
+	say(&c, part[0], lens[0]);
 	for (k = 0; k < 10; k++) {
 		uint8_t other[8][FRAME_SIZE];
 		size_t other_lens[8];
 
 		len = frame_ping(f, IP_GATEWAY, 10, 1);
 		split(other, other_lens, f, len, 24);
-		network_send(c.network, other[0], other_lens[0]);
+		say(&c, other[0], other_lens[0]);
 	}
-	network_send(c.network, part[1], lens[1]);
+	say(&c, part[1], lens[1]);
 	card_run(&c, SECOND / 50);
 	assert_int_equal(c.head, c.tail);
 	card_close(&c);
@@ -564,18 +572,18 @@ test_nonsense(void **state)
 	assert_int_equal(card_open(&c, NULL, 0, &err), 0);
 	say_hello(&c);
 	memset(f, 0, sizeof(f));
-	network_send(c.network, f, 0);
-	network_send(c.network, f, 13);
+	say(&c, f, 0);
+	say(&c, f, 13);
 	frame_ping(big, IP_GATEWAY, 1, 1);
-	network_send(c.network, big, NETWORK_FRAME_MAX);
-	network_send(c.network, big, NETWORK_FRAME_MAX + 1);
+	say(&c, big, NETWORK_FRAME_MAX);
+	say(&c, big, NETWORK_FRAME_MAX + 1);
 	/* a lone fragment: libslirp 4.7 does not survive a few of these */
 	for (i = 0; i < 1000; i++) {
 		len = frame_udp(f, IP_GUEST, 53, IP_DNS, 69, big, 50);
 		f[20] = (uint8_t)(i % 4 == 0 ? 0x20 : 0);
 		f[21] = (uint8_t)(i % 8);
 		frame_ip_sum(f);
-		network_send(c.network, f, len);
+		say(&c, f, len);
 	}
 	for (i = 0; i < 20000; i++) {
 		switch ((unsigned)rand_r(&seed) % 5) {
@@ -602,7 +610,7 @@ test_nonsense(void **state)
 		memcpy(f + 30, "\x0a\0\2\2", 4);
 		if (rand_r(&seed) % 4 == 0)
 			len = 14 + (unsigned)rand_r(&seed) % (len - 14);
-		network_send(c.network, f, len);
+		say(&c, f, len);
 		c.head = c.tail;
 		if (i % 100 == 0)
 			card_run(&c, 1000);

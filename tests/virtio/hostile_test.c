@@ -74,8 +74,8 @@ begin(struct fixture *f)
 	    &f->pc.irq), 0);
 	assert_int_equal(virtio_blk_new(&f->blk, f->disk, &f->pc.gm, f->pc.pci,
 	    &f->pc.irq), 0);
-	assert_int_equal(virtio_net_new(&f->net, f->loop, mac, &f->pc.gm,
-	    f->pc.pci, &f->pc.irq), 0);
+	assert_int_equal(virtio_net_new(&f->net, f->loop, mac, 1500,
+	    &f->pc.gm, f->pc.pci, &f->pc.irq), 0);
 	assert_int_equal(network_user_open(&f->network, f->loop,
 	    virtio_net_port(f->net), NULL, 0, &err), 0);
 	virtio_net_connect(f->net, f->network);

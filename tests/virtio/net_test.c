@@ -30,6 +30,7 @@ struct net {
 	unsigned	 sent, poked;
 	uint8_t		 last[NETWORK_FRAME_MAX];
 	size_t		 last_len;
+	struct network_header last_header;	/* zeros if there was none */
 };
 
 struct fixture {
@@ -48,11 +49,13 @@ struct fixture {
 };
 
 static void
-net_send(struct network *network, const void *frame, size_t len)
+net_send(struct network *network, const struct network_header *nh,
+    const void *frame, size_t len)
 {
 	struct net *n = (struct net *)network;
 
 	pthread_mutex_lock(&n->lock);
+	n->last_header = nh != NULL ? *nh : (struct network_header){ 0 };
 	memcpy(n->last, frame, len);
 	n->last_len = len;
 	n->sent++;
@@ -111,8 +114,8 @@ begin(struct fixture *f, bool modern, uint64_t features)
 	pthread_mutex_init(&f->net.lock, NULL);
 	f->net.network.nw_ops = &net_ops;
 	assert_non_null(f->loop = loop_new());
-	assert_int_equal(virtio_net_new(&f->card, f->loop, mac, &f->pc.gm,
-	    f->pc.pci, &f->pc.irq), 0);
+	assert_int_equal(virtio_net_new(&f->card, f->loop, mac, 1500,
+	    &f->pc.gm, f->pc.pci, &f->pc.irq), 0);
 	f->port = virtio_net_port(f->card);
 	virtio_net_connect(f->card, &f->net.network);
 	fake_pc_start(&f->pc);
@@ -139,8 +142,8 @@ give(void *arg)
 {
 	struct fixture *f = arg;
 
-	atomic_store(&f->answer, f->port->np_receive(f->port->np_arg, f->frame,
-	    f->len));
+	atomic_store(&f->answer, f->port->np_receive(f->port->np_arg, NULL,
+	    f->frame, f->len));
 }
 
 static void
