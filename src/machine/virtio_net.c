@@ -376,7 +376,10 @@ static const struct virtio_ops net_ops = {
 	.vo_subclass	= 0x00,		/* Ethernet */
 	.vo_nqueues	= NET_NQUEUES,
 	.vo_queue_size	= { [NET_RX] = 256, [NET_TX] = 256 },
-	.vo_features	= NET_F_MAC | NET_F_MRG_RXBUF | NET_F_STATUS,
+	.vo_features	= NET_F_CSUM | NET_F_GUEST_CSUM | NET_F_MTU |
+	    NET_F_MAC | NET_F_GUEST_TSO4 | NET_F_GUEST_TSO6 |
+	    NET_F_GUEST_ECN | NET_F_HOST_TSO4 | NET_F_HOST_TSO6 |
+	    NET_F_HOST_ECN | NET_F_MRG_RXBUF | NET_F_STATUS,
 	.vo_config_size	= sizeof(struct net_config),
 	.vo_notify	= net_notify,
 	.vo_config_write = net_config_write,

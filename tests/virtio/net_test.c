@@ -1,6 +1,7 @@
 /*
  * virtio-net between a driver and a network that is a test's: headers of all
- * ages, merged receive buffers, what is dropped, flow control.
+ * ages, merged receive buffers, checksums and segments left to the other side
+ * or not, what is dropped, flow control.
  */
 #include <pthread.h>
 #include <setjmp.h>
@@ -16,9 +17,18 @@
 #include "base/loop.h"
 #include "machine/virtio_net.h"
 #include "network/backend.h"
+#include "network/offload.h"
 #include "../lib/virtdrv.h"
 
+#define F_CSUM		(1ULL << 0)
+#define F_GUEST_CSUM	(1ULL << 1)
+#define F_MTU		(1ULL << 3)
 #define F_MAC		(1ULL << 5)
+#define F_GUEST_TSO4	(1ULL << 7)
+#define F_GUEST_ECN	(1ULL << 9)
+#define F_HOST_TSO4	(1ULL << 11)
+#define F_HOST_TSO6	(1ULL << 12)
+#define F_HOST_ECN	(1ULL << 13)
 #define F_MRG		(1ULL << 15)
 #define F_STATUS	(1ULL << 16)
 
@@ -42,7 +52,9 @@ struct fixture {
 	struct drv	 d;
 	size_t		 header;
 	const struct network_port *port;
+	unsigned	 taken;		/* receive buffers that came back */
 	/* work for the loop's thread */
+	const struct network_header *nh;
 	const uint8_t	*frame;
 	size_t		 len;
 	atomic_int	 answer;	/* -1: not yet */
@@ -142,7 +154,7 @@ give(void *arg)
 {
 	struct fixture *f = arg;
 
-	atomic_store(&f->answer, f->port->np_receive(f->port->np_arg, NULL,
+	atomic_store(&f->answer, f->port->np_receive(f->port->np_arg, f->nh,
 	    f->frame, f->len));
 }
 
@@ -174,6 +186,18 @@ receive(struct fixture *f, const uint8_t *frame, size_t len)
 	f->frame = frame;
 	f->len = len;
 	return (on_loop(f, give));
+}
+
+static bool
+receive_with(struct fixture *f, const struct network_header *nh,
+    const uint8_t *frame, size_t len)
+{
+	bool taken;
+
+	f->nh = nh;
+	taken = receive(f, frame, len);
+	f->nh = NULL;
+	return (taken);
 }
 
 static void
@@ -419,10 +443,283 @@ test_poke(void **state)
 	end(&f);
 }
 
+/* --- what is left to the other side ------------------------------------------- */
+
+#define TCP_PAYLOAD	(14 + 20 + 20)
+
+/* A TCP packet with that much data, whose checksum is still to be made. */
+static size_t
+tcp_packet(uint8_t *frame, size_t data, struct network_header *nh)
+{
+	const size_t len = TCP_PAYLOAD + data, tcp = len - 34;
+	uint16_t sum;
+
+	memset(frame, 0, TCP_PAYLOAD);
+	fill(frame + TCP_PAYLOAD, data, 1);
+	memcpy(frame, mac, 6);
+	frame[6] = 2;
+	frame[12] = 8;
+	frame[14] = 0x45;
+	frame[16] = (uint8_t)((len - 14) >> 8);
+	frame[17] = (uint8_t)(len - 14);
+	frame[23] = 6;
+	frame[26] = frame[30] = 10;
+	frame[46] = 0x50;
+	frame[47] = 0x88;	/* CWR, PSH */
+	frame[50] = (uint8_t)(tcp >> 8);
+	frame[51] = (uint8_t)tcp;
+	sum = (uint16_t)~offload_fold(offload_sum(frame + 26, 8,
+	    offload_sum("\0\6", 2, offload_sum(frame + 50, 2, 0))));
+	memcpy(frame + 50, &sum, 2);
+	*nh = (struct network_header){ .nh_flags = NETWORK_NEEDS_CSUM,
+		.nh_csum_start = 34, .nh_csum_offset = 16 };
+	return (len);
+}
+
+/* Its checksum has been made. */
+static bool
+tcp_right(const uint8_t *frame, size_t len)
+{
+	uint8_t pseudo[12] = { [9] = 6, [10] = (uint8_t)((len - 34) >> 8),
+		[11] = (uint8_t)(len - 34) };
+
+	memcpy(pseudo, frame + 26, 8);
+	return (offload_fold(offload_sum(frame + 34, len - 34,
+	    offload_sum(pseudo, 12, 0))) == 0);
+}
+
+/* The driver sends a frame in one piece. */
+static void
+transmit_with(struct fixture *f, const struct network_header *nh,
+    const uint8_t *frame, size_t len)
+{
+	uint64_t at = pc_alloc(&f->pc, f->header + len, 1);
+	struct seg seg = { at, (uint32_t)(f->header + len), false };
+	uint16_t head, got;
+
+	pc_fill(&f->pc, at, 0, f->header);
+	pc_put(&f->pc, at, nh, sizeof(*nh));
+	pc_put(&f->pc, at + f->header, frame, (uint32_t)len);
+	head = drv_add(&f->d, 1, &seg, 1, false);
+	drv_kick(&f->d, 1);
+	assert_true(drv_get(&f->d, 1, &got, NULL, true));
+	assert_int_equal(got, head);
+}
+
+static uint64_t
+refused(struct fixture *f)
+{
+	struct virtio_net_counts counts;
+
+	virtio_net_count(f->card, &counts);
+	return (counts.vc_refused);
+}
+
+static void
+test_transmit_offloads(void **state)
+{
+	static const struct {
+		uint64_t features;
+		uint8_t	 gso;
+		uint16_t gso_size;
+		bool	 passes;
+	} rows[] = {
+		{ 0,				0,	0,	false },
+		{ F_HOST_TSO4,			1,	1448,	false },
+		{ F_CSUM,			0,	0,	true },
+		{ F_CSUM,			1,	1448,	false },
+		{ F_CSUM | F_HOST_TSO4,		0,	0,	true },
+		{ F_CSUM | F_HOST_TSO4,		1,	1448,	true },
+		{ F_CSUM | F_HOST_TSO4,		1,	0,	false },
+		{ F_CSUM | F_HOST_TSO4,		0x81,	1448,	false },
+		{ F_CSUM | F_HOST_TSO4,		4,	1448,	false },
+		{ F_CSUM | F_HOST_TSO4,		3,	1448,	false },
+		{ F_CSUM | F_HOST_TSO4 | F_HOST_TSO6, 4, 1448,	false },
+		{ F_CSUM | F_HOST_TSO4 | F_HOST_ECN, 0x81, 1448, true },
+	};
+	static uint8_t frame[65549];
+	struct network_header nh;
+	struct fixture f;
+	unsigned i;
+	size_t len;
+
+	(void)state;
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		begin(&f, true, F_MRG | rows[i].features);
+		len = tcp_packet(frame, 65535 - 40, &nh);
+		nh.nh_gso_type = rows[i].gso;
+		nh.nh_gso_size = rows[i].gso_size;
+		nh.nh_flags |= NETWORK_DATA_VALID | 0x40; /* not for us */
+		nh.nh_hdr_len = 3;
+		transmit_with(&f, &nh, frame, len);
+		assert_int_equal(refused(&f), !rows[i].passes);
+		if (rows[i].passes) {
+			wait_count(&f, &f.net.sent, 1);
+			nh.nh_flags = NETWORK_NEEDS_CSUM;
+			assert_int_equal(f.net.last_len, len);
+			assert_memory_equal(f.net.last, frame, len);
+			assert_memory_equal(&f.net.last_header, &nh,
+			    sizeof(nh));
+		}
+		/* a sum beyond the frame is never passed on */
+		nh.nh_gso_type = 0;
+		nh.nh_csum_start = 59;
+		transmit_with(&f, &nh, frame, 60);
+		assert_int_equal(refused(&f), 1 + !rows[i].passes);
+		assert_int_equal(counted(&f, &f.net.sent), rows[i].passes);
+		assert_false(drv_broken(&f.d));
+		end(&f);
+	}
+}
+
+/* Takes what the card has put into 4 KiB buffers; the frame's length. */
+static size_t
+take(struct fixture *f, uint64_t at, struct network_header *nh,
+    uint8_t *frame)
+{
+	unsigned i, n;
+	size_t done = 0;
+	uint16_t head;
+	uint32_t len;
+	const uint8_t *p;
+
+	assert_true(drv_get(&f->d, 0, &head, &len, true));
+	p = f->pc.ram + at + 4096u * f->taken++;
+	memcpy(nh, p, sizeof(*nh));
+	n = p[10];
+	p += f->header;
+	len -= (uint32_t)f->header;
+	for (i = 1;; i++) {
+		memcpy(frame + done, p, len);
+		done += len;
+		if (i == n)
+			return (done);
+		assert_true(drv_get(&f->d, 0, &head, &len, false));
+		p = f->pc.ram + at + 4096u * f->taken++;
+	}
+}
+
+static void
+test_receive_offloads(void **state)
+{
+	static const struct {
+		uint64_t features;
+		uint8_t	 gso;
+		bool	 sum, large;	/* comes as it is */
+	} rows[] = {
+		{ 0,					1,	false, false },
+		{ F_GUEST_CSUM,				1,	true, false },
+		{ F_GUEST_TSO4,				1,	false, false },
+		{ F_GUEST_CSUM | F_GUEST_TSO4,		1,	true, true },
+		{ F_GUEST_CSUM | F_GUEST_TSO4,		0x81,	true, false },
+		{ F_GUEST_CSUM | F_GUEST_TSO4 | F_GUEST_ECN,
+							0x81,	true, true },
+	};
+	static uint8_t frame[10000], got[65536];
+	struct network_header nh, h;
+	struct fixture f;
+	struct seg seg;
+	uint64_t at;
+	unsigned i, k;
+	size_t len;
+
+	(void)state;
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		begin(&f, true, F_MRG | F_MTU | rows[i].features);
+		at = pc_alloc(&f.pc, 4096 * 20, 4096);
+		for (k = 0; k < 20; k++) {
+			seg = (struct seg){ at + 4096 * k, 4096, true };
+			drv_add(&f.d, 0, &seg, 1, false);
+		}
+		/* a small one */
+		len = tcp_packet(frame, 333, &nh);
+		assert_true(receive_with(&f, &nh, frame, len));
+		assert_int_equal(take(&f, at, &h, got), len);
+		assert_int_equal(h.nh_flags, rows[i].sum ?
+		    NETWORK_NEEDS_CSUM : 0);
+		if (rows[i].sum)
+			assert_memory_equal(got, frame, len);
+		assert_int_equal(tcp_right(got, len), !rows[i].sum);
+		/* one whose sum is right */
+		nh = (struct network_header){
+			.nh_flags = NETWORK_DATA_VALID };
+		assert_true(receive_with(&f, &nh, frame, len));
+		assert_int_equal(take(&f, at, &h, got), len);
+		assert_int_equal(h.nh_flags, rows[i].sum ?
+		    NETWORK_DATA_VALID : 0);
+		assert_memory_equal(got, frame, len);
+		/* a large one: six and a half segments */
+		len = tcp_packet(frame, 1460 * 6 + 730, &nh);
+		nh.nh_gso_type = rows[i].gso;
+		nh.nh_gso_size = 1460;
+		assert_true(receive_with(&f, &nh, frame, len));
+		if (rows[i].large) {
+			assert_int_equal(take(&f, at, &h, got), len);
+			assert_memory_equal(got, frame, len);
+			nh.nh_hdr_len = TCP_PAYLOAD;
+			assert_memory_equal(&h, &nh, sizeof(h));
+			end(&f);
+			continue;
+		}
+		for (k = 0; k < 7; k++) {
+			assert_int_equal(take(&f, at, &h, got), TCP_PAYLOAD +
+			    (k < 6 ? 1460 : 730));
+			assert_true(tcp_right(got, TCP_PAYLOAD +
+			    (k < 6 ? 1460 : 730)));
+			assert_memory_equal(got + TCP_PAYLOAD, frame +
+			    TCP_PAYLOAD + 1460 * k, k < 6 ? 1460 : 730);
+			assert_int_equal(h.nh_flags, rows[i].sum ?
+			    NETWORK_DATA_VALID : 0);
+			assert_int_equal(h.nh_gso_type, 0);
+		}
+		end(&f);
+	}
+}
+
+/* What is larger than the driver was told of does not come to it. */
+static void
+test_mtu(void **state)
+{
+	static uint8_t frame[10000], got[65536];
+	struct virtio_net_counts counts;
+	struct network_header nh, h;
+	struct fixture f;
+	struct seg seg;
+	uint64_t at;
+	unsigned i;
+	size_t len;
+
+	(void)state;
+	begin(&f, true, F_MRG | F_MTU | F_GUEST_CSUM | F_GUEST_TSO4);
+	at = pc_alloc(&f.pc, 4096 * 8, 4096);
+	for (i = 0; i < 8; i++) {
+		seg = (struct seg){ at + 4096 * i, 4096, true };
+		drv_add(&f.d, 0, &seg, 1, false);
+	}
+	assert_true(receive(&f, frame, 1514));
+	assert_int_equal(take(&f, at, &h, got), 1514);
+	assert_false(receive(&f, frame, 1515));
+	frame[12] = 0x81;	/* tagged */
+	assert_true(receive(&f, frame, 1518));
+	assert_int_equal(take(&f, at, &h, got), 1518);
+	assert_false(receive(&f, frame, 1519));
+	len = tcp_packet(frame, 5000, &nh);
+	nh.nh_gso_type = NETWORK_GSO_TCPV4;
+	nh.nh_gso_size = 1460;
+	assert_true(receive_with(&f, &nh, frame, len));
+	assert_int_equal(take(&f, at, &h, got), len);
+	nh.nh_gso_size = 1461;
+	assert_false(receive_with(&f, &nh, frame, len));
+	virtio_net_count(f.card, &counts);
+	assert_int_equal(counts.vc_in, 3);
+	assert_int_equal(counts.vc_lost, 3);
+	end(&f);
+}
+
 static void
 test_config(void **state)
 {
-	uint8_t config[8];
+	uint8_t config[12];
 	struct fixture f;
 	uint64_t offered;
 
@@ -431,11 +728,13 @@ test_config(void **state)
 	assert_int_equal(pc_config_read(&f.pc, 1, 2, 2), 0x1000);
 	assert_int_equal(pc_config_read(&f.pc, 1, 0x2e, 2), 1);
 	offered = drv_offered(&f.d);
-	assert_int_equal(offered & (F_MAC | F_MRG | F_STATUS),
-	    F_MAC | F_MRG | F_STATUS);
+	assert_int_equal(offered & (F_MAC | F_MRG | F_STATUS | F_MTU),
+	    F_MAC | F_MRG | F_STATUS | F_MTU);
 	drv_config(&f.d, 0, config, 8);
 	assert_memory_equal(config, mac, 6);
 	assert_int_equal(config[6], 1);
+	drv_config(&f.d, 0, config, 12);
+	assert_int_equal(config[10] | config[11] << 8, 1500);
 	/* only old drivers may give it another address */
 	bus_write(f.pc.memory, f.d.device, 1, 0x02);
 	bus_write(f.pc.ports, f.d.io + 20, 1, 0x02);
@@ -460,6 +759,9 @@ main(void)
 		cmocka_unit_test(test_merge),
 		cmocka_unit_test(test_too_small),
 		cmocka_unit_test(test_poke),
+		cmocka_unit_test(test_transmit_offloads),
+		cmocka_unit_test(test_receive_offloads),
+		cmocka_unit_test(test_mtu),
 		cmocka_unit_test(test_config),
 	};
 
