@@ -9,7 +9,10 @@
  * a while, twice as long each time. Time is CPU time of the thread and of the
  * process together, so that others' load does not count. What the host takes
  * to go to the process and back (d_switch) is no time in it. Making mappings
- * is an investment, not counted up to INVEST_NS and the time that was run.
+ * is an investment, not counted up to INVEST_NS and the time that was run. A
+ * space is left alone, too, if most stops are soon after the last one at code
+ * that has to be translated: then most of what is taken for time in the
+ * process is what the host takes on a busier day.
  */
 #include <errno.h>
 #include <signal.h>
@@ -35,6 +38,7 @@
 #define STOPS		64
 #define WINDOW_NS	10000000
 #define CALIBRATE	16	/* stops */
+#define SOON		8	/* times what a stop takes */
 #define GAIN		4
 #define PENALTY_NS	10000000
 #define PENALTY_MAX_NS	1280000000
@@ -216,15 +220,17 @@ static void
 calibrate(struct direct *d, struct space *s)
 {
 	struct process_status ps;
-	uint64_t from = cpu_ns(s), took;
+	uint64_t from, took;
 	unsigned n;
 
 	s->s_process.p_regs.rip = 0;
-	for (n = 0; n < CALIBRATE; n++)
+	for (n = 0; n < CALIBRATE; n++) {
+		from = cpu_ns(s);
 		process_run(&s->s_process, true, NULL, &ps);
-	took = (cpu_ns(s) - from) / CALIBRATE;
-	if (d->d_switch == 0 || took < d->d_switch)
-		d->d_switch = took;
+		took = cpu_ns(s) - from;
+		if (d->d_switch == 0 || took < d->d_switch)
+			d->d_switch = took;
+	}
 }
 
 /* That of the tables in CR3, in place of the one not used for longest. */
@@ -263,7 +269,8 @@ space_make(struct cpu *c)
 	s->s_retag = d->d_retag;
 	d->d_space[oldest] = s;
 	pin(d, s, now());
-	calibrate(d, s);
+	if (d->d_switch == 0)
+		calibrate(d, s);
 	return (s);
 }
 
@@ -367,7 +374,8 @@ weigh(struct cpu *c, struct space *s, uint64_t spent, uint64_t ran,
 	d->d_window.stops += stops;
 	if (d->d_window.stops < STOPS && d->d_window.spent < WINDOW_NS)
 		return;
-	if (d->d_window.spent <= d->d_window.ran * GAIN)
+	if (d->d_window.spent <= d->d_window.ran * GAIN &&
+	    d->d_window.vain <= d->d_window.stops / 2)
 		s->s_penalty /= 2;
 	else if (!d->d_forced)
 		give_up(c, s, now());
@@ -744,7 +752,7 @@ direct_run(struct cpu *c)
 	}
 	if (requested(c) || (s = space_ready(c)) == NULL)
 		return (false);
-	to = begun = cpu_ns(s);
+	from = to = begun = cpu_ns(s);
 	if (s->s_fault != 0) {
 		/* the guest has most likely seen to it */
 		if (space_map(s, c, s->s_fault, false) < 0 &&
@@ -806,11 +814,12 @@ direct_run(struct cpu *c)
 	s->s_invested += invested;
 	if (s->s_invested > s->s_ran + INVEST_NS)
 		invested = 0;		/* too much of that */
-	weigh(c, s, to - begun - invested, ran, stops);
 	if (next == NEXT_TRANSLATE) {
 		space_in_way(s, c->c_rip);
 		d->d_skip = true;
+		d->d_window.vain += to - from < d->d_switch * SOON;
 	}
+	weigh(c, s, to - begun - invested, ran, stops);
 	return (true);
 }
 
