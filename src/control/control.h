@@ -129,6 +129,9 @@ struct control_peer *control_peer_new(struct loop *, int fd,
 /* co_gone is not called; what waits to be sent is lost. */
 void	control_peer_free(struct control_peer *);
 const struct control_credentials *control_peer_who(const struct control_peer *);
+/* A descriptor of the connection, -1 and errno: as long as it is open, the
+ * other side does not find the connection ended. */
+int	control_peer_hold(const struct control_peer *);
 /* The groups that it is in, its own first; how many. */
 size_t	control_peer_groups(const struct control_peer *, gid_t *groups,
 	    size_t max);

@@ -197,6 +197,12 @@ control_peer_who(const struct control_peer *pe)
 	return (&pe->pe_who);
 }
 
+int
+control_peer_hold(const struct control_peer *pe)
+{
+	return (fcntl(pe->pe_fd, F_DUPFD_CLOEXEC, 0));
+}
+
 size_t
 control_peer_groups(const struct control_peer *pe, gid_t *groups, size_t max)
 {

@@ -623,6 +623,9 @@ demolish(struct vmprocess *vp)
 
 	log_set_sink(NULL, NULL);
 	while ((li = vp->vp_listeners) != NULL) {
+		/* until the process has ended, and with it disks and taps,
+		 * which the VM may be started with again */
+		(void)control_peer_hold(li->li_peer);
 		vp->vp_listeners = li->li_next;
 		*control_peer_data(li->li_peer) = NULL;
 		free(li);
