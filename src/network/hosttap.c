@@ -85,6 +85,8 @@ bridge_join(struct tap *t, struct err *err)
 		    t->t_bridge.hl_mtu);
 		return (may_not(t, command, err));
 	}
+	if (t->t_link.hl_mtu < t->t_bridge.hl_mtu)
+		t->t_link.hl_mtu = t->t_bridge.hl_mtu;
 	if (t->t_link.hl_master != t->t_bridge.hl_index &&
 	    hostlink_set_master(t->t_netlink, t->t_link.hl_index,
 	    t->t_bridge.hl_index) == -1) {
@@ -228,11 +230,12 @@ place(struct tap *t, struct err *err)
 }
 
 int
-hosttap_open(const struct hosttap *want, char name[IFNAMSIZ], struct err *err)
+hosttap_open(const struct hosttap *want, struct hosttap_opened *ho,
+    struct err *err)
 {
-	struct tap t = { .t_want = want, .t_name = name, .t_fd = -1 };
+	struct tap t = { .t_want = want, .t_name = ho->ho_name, .t_fd = -1 };
 
-	name[0] = '\0';
+	memset(ho, 0, sizeof(*ho));
 	if ((t.t_netlink = hostlink_open()) == -1)
 		return (err_sys(err, "cannot ask for the host's interfaces"));
 	if ((want->ht_bridge != NULL && bridge_find(&t, err) == -1) ||
@@ -243,9 +246,11 @@ hosttap_open(const struct hosttap *want, char name[IFNAMSIZ], struct err *err)
 	adorn(&t);
 	if (place(&t, err) == -1)
 		goto fail;
+	ho->ho_mtu = t.t_link.hl_mtu;
 	close(t.t_netlink);
 	return (t.t_fd);
 fail:
+	ho->ho_name[0] = '\0';
 	if (t.t_fd != -1)
 		close(t.t_fd);
 	close(t.t_netlink);

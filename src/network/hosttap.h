@@ -26,9 +26,15 @@ struct hosttap {
 	bool		 ht_down;	/* it shall not be up, nor the bridge */
 };
 
+/* What came of it. */
+struct hosttap_opened {
+	char		 ho_name[IFNAMSIZ];
+	unsigned	 ho_mtu;
+};
+
 /* A descriptor, not blocking, that takes and gives a struct network_header
- * before each frame, and the tap's name; -1 with a line in err. */
-int	hosttap_open(const struct hosttap *, char name[IFNAMSIZ],
+ * before each frame; -1 with a line in err. */
+int	hosttap_open(const struct hosttap *, struct hosttap_opened *,
 	    struct err *);
 
 #endif

@@ -200,12 +200,15 @@ open_tap(const struct config_nic *cn, const char *vm, struct machine_nic *mn,
 {
 	const struct hosttap ht = { .ht_name = cn->cn_tap,
 		.ht_bridge = cn->cn_bridge, .ht_alias = vm };
-	char name[IFNAMSIZ];
+	struct hosttap_opened ho;
 
 	mn->mn_kind = NIC_TAP;
 	mn->mn_locked = cn->cn_locked;
-	mn->mn_fd = hosttap_open(&ht, name, err);
-	return (mn->mn_fd == -1 ? -1 : 0);
+	if ((mn->mn_fd = hosttap_open(&ht, &ho, err)) == -1)
+		return (-1);
+	mn->mn_mtu = ho.ho_mtu < NETWORK_MTU_MAX ? ho.ho_mtu :
+	    NETWORK_MTU_MAX;
+	return (0);
 }
 
 int

@@ -143,6 +143,7 @@ nic_tap(struct vmconfig *vc, const struct config_vm *cv,
 {
 	const size_t n = (size_t)(cn - cv->cv_nic);
 	char alias[CONFIG_NAME_MAX + 32];
+	struct hosttap_opened ho;
 	const struct hosttap ht = { .ht_name = cn->cn_tap,
 		.ht_bridge = cn->cn_bridge, .ht_group = cn->cn_group,
 		.ht_alias = alias, .ht_down = cn->cn_up == CONFIG_NO };
@@ -153,9 +154,11 @@ nic_tap(struct vmconfig *vc, const struct config_vm *cv,
 	    cv->cv_name);
 	mn->mn_kind = NIC_TAP;
 	mn->mn_locked = cn->cn_locked;
-	mn->mn_fd = hosttap_open(&ht, vc->vc_tap[n], err);
-	if (mn->mn_fd == -1)
+	if ((mn->mn_fd = hosttap_open(&ht, &ho, err)) == -1)
 		return (-1);
+	mn->mn_mtu = ho.ho_mtu < NETWORK_MTU_MAX ? ho.ho_mtu :
+	    NETWORK_MTU_MAX;
+	memcpy(vc->vc_tap[n], ho.ho_name, sizeof(ho.ho_name));
 	vc->vc_fd[vc->vc_nfds++] = mn->mn_fd;
 	return (0);
 }
