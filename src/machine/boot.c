@@ -24,6 +24,7 @@
 #define KERNEL_MAX	(1024 * MIB)
 #define PAGE		4096
 #define HUGE_PAGE	(2 * MIB)
+#define RESET_VECTOR	0xffff0		/* F000:FFF0 */
 
 /* --- files --------------------------------------------------------------- */
 
@@ -461,6 +462,25 @@ file_kind(const struct boot_file *f)
 	return ("");
 }
 
+/*
+ * What jumps to the place that a CPU begins at wants a reset (Linux's
+ * reboot=bios, from real mode): the keyboard controller's line, as firmware
+ * pulls it there. A kernel that has loaded something at this place keeps it.
+ */
+static void
+reset_vector(struct boot *b)
+{
+	static const uint8_t code[] = {
+		0xb0, 0xfe,		/* mov al, 0xfe */
+		0xe6, 0x64,		/* out 0x64, al */
+		0xf4,			/* hlt */
+		0xeb, 0xfd		/* jmp to the hlt */
+	};
+
+	if (boot_take(b, RESET_VECTOR, sizeof(code)) == 0)
+		boot_copy(b, RESET_VECTOR, code, sizeof(code));
+}
+
 int
 boot_load(struct boot *b, struct err *err)
 {
@@ -493,8 +513,10 @@ boot_load(struct boot *b, struct err *err)
 			if (ret == 0)
 				ret = loaders[i].load(b, &f, err);
 		}
-		if (ret == 1)
+		if (ret == 1) {
 			log_info("%s is %s", b->b_kernel, loaders[i - 1].kind);
+			reset_vector(b);
+		}
 		if (ret == 0)
 			err_set(err, "kernel %s is no bzImage, no ELF with a "
 			    "PVH note, no firmware image and has no multiboot "
