@@ -75,7 +75,8 @@ for net in foo "user," user,foo=1 user,hostfwd= user,hostfwd=tcp:1 \
     user,hostfwd=sctp::2222-22 user,mac=1 user,mac=01:00:00:00:00:01 user=a \
     user,bridge=br0 user,locked switch switch= switch=a/b switch=12 \
     switch=a,bridge=b switch=a,hostfwd=tcp::22-22 tap,bridge tap,bridge= \
-    tap,bridge=a,bridge=b tap,mac=1 tap,locked=1 tap,hostfwd=tcp::22-22; do
+    tap,bridge=a,bridge=b tap,mac=1 tap,locked=1 tap,hostfwd=tcp::22-22 \
+    user,mtu user,mtu=1279 switch=a,mtu=9001 tap,mtu=1500x; do
 	refused "--net $net" '--net: ' run "${k[@]}" --net "$net"
 done
 refused "five interfaces" 'more than 4' run "${k[@]}" --net user --net user \

@@ -46,8 +46,8 @@ static void conf_yyerror(const CONF_YYLTYPE *, struct parse *, const char *);
 %token <text> WORD	"a name, number or text"
 %token AGENTX ALLOW APPEND BOOT CDROM CPUS DELAY DEVICE DISABLE DISK DOWN
 %token ENABLE ENGINE FORMAT FORWARD GROUP INCLUDE INET6 INITRD INSTANCE
-%token INTERFACE INTERFACES LLADDR LOCAL LOCKED MEMORY NAT NET NETWORK OWNER
-%token PARALLEL PREFIX RDOMAIN SOCKET STAGGERED START SWITCH UP VM
+%token INTERFACE INTERFACES LLADDR LOCAL LOCKED MEMORY MTU NAT NET NETWORK
+%token OWNER PARALLEL PREFIX RDOMAIN SOCKET STAGGERED START SWITCH UP VM
 
 %type <text> text optional_text optional_format
 %type <number> device allowed allowed_word
@@ -160,6 +160,7 @@ switch_option:
 	{
 		parse_rdomain(p, &@2, &p->p_switch->cs_rdomain, $2);
 	}
+|	MTU text		{ parse_mtu(p, &@2, &p->p_switch->cs_mtu, $2); }
 ;
 
 /* --- a VM */
@@ -328,6 +329,7 @@ nic_option:
 		parse_ifname(p, &@2, &p->p_nic->cn_group, $2, "group");
 	}
 |	RDOMAIN text		{ parse_rdomain(p, &@2, &p->p_nic->cn_rdomain, $2); }
+|	MTU text		{ parse_mtu(p, &@2, &p->p_nic->cn_mtu, $2); }
 |	locked LLADDR optional_text
 				{ parse_lladdr(p, &@2, $1, $3); }
 |	NETWORK text		{ parse_network(p, &@2, $2); }
@@ -374,6 +376,7 @@ static const struct keyword {
 	KEYWORD("local", LOCAL),
 	KEYWORD("locked", LOCKED),
 	KEYWORD("memory", MEMORY),
+	KEYWORD("mtu", MTU),
 	KEYWORD("nat", NAT),
 	KEYWORD("net", NET),
 	KEYWORD("network", NETWORK),

@@ -64,6 +64,7 @@ struct config_nic {
 	bool		 cn_locked;	/* other source addresses are dropped */
 	enum config_tristate cn_up;
 	unsigned	 cn_rdomain;
+	unsigned	 cn_mtu;	/* 0: the network's */
 	struct network_forward cn_forward[CONFIG_FORWARDS_MAX];
 	size_t		 cn_nforwards;
 };
@@ -109,6 +110,7 @@ struct config_switch {
 	enum config_tristate cs_enable, cs_up, cs_nat;	/* nat: uplink, ours */
 	bool		 cs_locked;
 	unsigned	 cs_rdomain;
+	unsigned	 cs_mtu;	/* 0: the bridge's, NETWORK_MTU of ours */
 	unsigned	 cs_line;
 };
 

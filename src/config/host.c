@@ -68,6 +68,8 @@ bridge_nic(const struct config_switch *cs, struct config_nic *cn)
 {
 	cn->cn_kind = CONFIG_NIC_TAP;
 	cn->cn_locked = cn->cn_locked || cs->cs_locked;
+	if (cn->cn_mtu == 0)
+		cn->cn_mtu = cs->cs_mtu;
 	if (cs->cs_up == CONFIG_NO)
 		cn->cn_up = CONFIG_NO;
 	if (cs->cs_enable != CONFIG_NO && cn->cn_bridge == NULL &&

@@ -74,7 +74,8 @@ static const struct member nic_members[] = {
 	{ "group", KIND_STRING, NIC(group), 0, NULL },
 	{ "locked", KIND_BOOL, NIC(locked), 0, NULL },
 	{ "up", KIND_TRISTATE, NIC(up), 0, NULL },
-	{ "rdomain", KIND_UNSIGNED, NIC(rdomain), 255, NULL }
+	{ "rdomain", KIND_UNSIGNED, NIC(rdomain), 255, NULL },
+	{ "mtu", KIND_UNSIGNED, NIC(mtu), NETWORK_MTU_MAX, NULL }
 };
 #define FORWARD(m)	offsetof(struct network_forward, nf_ ## m)
 static const struct member forward_members[] = {

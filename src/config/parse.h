@@ -96,6 +96,8 @@ void	parse_ifname(struct parse *, const struct lex_place *, char **member,
 void	parse_rdomain(struct parse *, const struct lex_place *, unsigned *,
 	    char *);
 
+void	parse_mtu(struct parse *, const struct lex_place *, unsigned *, char *);
+
 /* --- of an interface (parse_vm.c); name NULL: none */
 
 void	parse_nic_begin(struct parse *, const struct lex_place *, bool local,

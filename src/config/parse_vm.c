@@ -208,6 +208,14 @@ parse_rdomain(struct parse *p, const struct lex_place *lp, unsigned *rdomain,
 		    "has no routing domains");
 }
 
+void
+parse_mtu(struct parse *p, const struct lex_place *lp, unsigned *mtu,
+    char *text)
+{
+	*mtu = parse_number(p, lp, text, "mtu", NETWORK_MTU_MIN,
+	    NETWORK_MTU_MAX);
+}
+
 /* --- interfaces -------------------------------------------------------------------- */
 
 static void
@@ -473,13 +481,34 @@ parse_vm_end(struct parse *p)
 	parse_vm_drop(p);
 }
 
+/* The switch that an interface is on. */
+static void
+check_switch(struct parse *p, const struct lex_place *lp,
+    const struct config_vm *cv, const struct config_nic *cn)
+{
+	const struct config_switch *cs;
+	unsigned mtu;
+
+	if (cn->cn_switch == NULL)
+		return;
+	if ((cs = config_find_switch(p->p_config, cn->cn_switch)) == NULL) {
+		parse_warning(p, lp, "VM \"%s\": there is no switch "
+		    "\"%.64s\"", cv->cv_name, cn->cn_switch);
+		return;
+	}
+	mtu = cs->cs_mtu != 0 ? cs->cs_mtu : NETWORK_MTU;
+	if (cs->cs_interface == NULL && cn->cn_mtu > mtu)
+		parse_mistake(p, lp, "VM \"%s\": an MTU of %u on the switch "
+		    "\"%.64s\" of %u", cv->cv_name, cn->cn_mtu,
+		    cn->cn_switch, mtu);
+}
+
 void
 parse_vm_finish(struct parse *p)
 {
 	const struct config *cf = p->p_config;
 	const struct lex_place *lp;
 	struct config_vm *cv;
-	const char *name;
 	struct err err;
 	size_t i, j;
 
@@ -488,12 +517,7 @@ parse_vm_finish(struct parse *p)
 		lp = &p->p_vm_place[i];
 		if (config_vm_fill(cv, &err) == -1)
 			parse_mistake(p, lp, "%s", err.e_text);
-		for (j = 0; j < cv->cv_nnics; j++) {
-			name = cv->cv_nic[j].cn_switch;
-			if (name != NULL && config_find_switch(cf, name) ==
-			    NULL)
-				parse_warning(p, lp, "VM \"%s\": there is "
-				    "no switch \"%.64s\"", cv->cv_name, name);
-		}
+		for (j = 0; j < cv->cv_nnics; j++)
+			check_switch(p, lp, cv, &cv->cv_nic[j]);
 	}
 }

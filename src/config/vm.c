@@ -337,6 +337,9 @@ config_vm_fill(struct config_vm *vm, struct err *err)
 		vm->cv_nnics++;		/* all zero: nothing is said of it */
 	vm->cv_interfaces = (unsigned)vm->cv_nnics;
 	for (nic = vm->cv_nic; nic < vm->cv_nic + vm->cv_nnics; nic++) {
+		if (nic->cn_mtu != 0 && nic->cn_mtu < NETWORK_MTU_MIN)
+			return (err_set(err, "%s: an MTU below %d",
+			    vm->cv_name, NETWORK_MTU_MIN));
 		if (nic->cn_kind == CONFIG_NIC_UNSAID)
 			nic->cn_kind = nic->cn_switch != NULL ?
 			    CONFIG_NIC_SWITCH : nic->cn_tap != NULL ?

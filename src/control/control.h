@@ -81,11 +81,12 @@ int	control_call(int fd, cJSON *request, struct control_message *answer,
 
 /*
  * A port for a VM at the switch of that name (config_name_check()) whose
- * process serves in this folder: a descriptor, or -1 with a line in err. Waits
+ * process serves in this folder: a descriptor, or -1 with a line in err. *mtu
+ * is what the interface wants, 0 for what there is, and then what it has. Waits
  * a few seconds at most.
  */
 int	control_port(const char *dir, const char *name, const char *vm,
-	    const uint8_t mac[6], bool locked, struct err *);
+	    const uint8_t mac[6], bool locked, unsigned *mtu, struct err *);
 
 /* --- a server of them, on a loop ------------------------------------------- */
 

@@ -15,7 +15,7 @@
 
 int
 control_port(const char *dir, const char *name, const char *vm,
-    const uint8_t mac[6], bool locked, struct err *err)
+    const uint8_t mac[6], bool locked, unsigned *mtu, struct err *err)
 {
 	const struct timeval limit = { .tv_sec = ANSWER_SECONDS };
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)], text[18];
@@ -41,12 +41,16 @@ control_port(const char *dir, const char *name, const char *vm,
 	cJSON_AddStringToObject(json, "vm", vm);
 	cJSON_AddStringToObject(json, "mac", text);
 	cJSON_AddBoolToObject(json, "locked", locked);
+	cJSON_AddNumberToObject(json, "mtu", *mtu);
 	if (control_call(fd, json, &cm, &why) == -1)
 		err_set(err, "switch %s: %.400s", name, why.e_text);
 	else {
 		if (cm.cm_nfds == 1) {
 			port = cm.cm_fd[0];
 			cm.cm_fd[0] = -1;
+			n = (int)control_number(cm.cm_json, "mtu", 0);
+			if (n > 0)
+				*mtu = (unsigned)n;
 		} else
 			err_set(err, "switch %s: it gave no port", name);
 		control_message_free(&cm);

@@ -431,6 +431,15 @@ rng_free(struct machine *m)
 	virtio_rng_free(m->m_rng);
 }
 
+/* What its guest is told; a tap may have any. */
+static unsigned
+nic_mtu(const struct machine_nic *mn)
+{
+	if (mn->mn_mtu == 0)
+		return (NETWORK_MTU);
+	return (mn->mn_mtu < UINT16_MAX ? mn->mn_mtu : UINT16_MAX);
+}
+
 /* The network of an interface, by its kind. */
 static int
 nic_connect(struct machine *m, size_t i, struct err *err)
@@ -477,8 +486,7 @@ nics_new(struct machine *m, struct err *err)
 			network_mac_choose(mn->mn_mac);
 		irq = board_slot_irq(m);
 		if (virtio_net_new(&m->m_net[i], m->m_loop, mn->mn_mac,
-		    mn->mn_mtu != 0 ? mn->mn_mtu : NETWORK_MTU, &m->m_memory,
-		    m->m_pci, &irq) == -1)
+		    nic_mtu(mn), &m->m_memory, m->m_pci, &irq) == -1)
 			return (err_sys(err, "cannot make the virtio-net"));
 		if (nic_connect(m, i, err) == -1)
 			return (-1);

@@ -399,7 +399,7 @@ virtio_net_new(struct virtio_net **np, struct loop *loop, const uint8_t mac[6],
 	n->n_loop = loop;
 	n->n_mtu = mtu;
 	n->n_port = (struct network_port){ .np_receive = net_receive,
-	    .np_ready = net_ready, .np_arg = n };
+	    .np_ready = net_ready, .np_arg = n, .np_mtu = mtu };
 	if ((n->n_wake = loop_timer_new(loop, net_wake, n)) == NULL ||
 	    virtio_init(&n->n_virtio, &net_ops, n, memory, pci, irq) == -1) {
 		loop_timer_free(n->n_wake);

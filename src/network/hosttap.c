@@ -70,6 +70,19 @@ may_not(const struct tap *t, const char *command, struct err *err)
 	    t->t_name, command));
 }
 
+static int
+set_mtu(struct tap *t, unsigned mtu, struct err *err)
+{
+	char command[64];
+
+	if (hostlink_set_mtu(t->t_netlink, t->t_link.hl_index, mtu) == -1) {
+		snprintf(command, sizeof(command), "mtu %u", mtu);
+		return (may_not(t, command, err));
+	}
+	t->t_link.hl_mtu = mtu;
+	return (0);
+}
+
 /* What crosses the bridge must fit through the tap: a port that is smaller
  * would drop it, or make the bridge small. */
 static int
@@ -78,15 +91,10 @@ bridge_join(struct tap *t, struct err *err)
 	const char *name = t->t_want->ht_bridge;
 	char command[64];
 
-	if (t->t_link.hl_mtu < t->t_bridge.hl_mtu &&
-	    hostlink_set_mtu(t->t_netlink, t->t_link.hl_index,
-	    t->t_bridge.hl_mtu) == -1) {
-		snprintf(command, sizeof(command), "mtu %u",
-		    t->t_bridge.hl_mtu);
-		return (may_not(t, command, err));
-	}
-	if (t->t_link.hl_mtu < t->t_bridge.hl_mtu)
-		t->t_link.hl_mtu = t->t_bridge.hl_mtu;
+	if (t->t_want->ht_mtu == 0 &&
+	    t->t_link.hl_mtu < t->t_bridge.hl_mtu &&
+	    set_mtu(t, t->t_bridge.hl_mtu, err) == -1)
+		return (-1);
 	if (t->t_link.hl_master != t->t_bridge.hl_index &&
 	    hostlink_set_master(t->t_netlink, t->t_link.hl_index,
 	    t->t_bridge.hl_index) == -1) {
@@ -220,6 +228,9 @@ place(struct tap *t, struct err *err)
 			return (may_not(t, command, err));
 		}
 	}
+	if (want->ht_mtu != 0 && t->t_link.hl_mtu != want->ht_mtu &&
+	    set_mtu(t, want->ht_mtu, err) == -1)
+		return (-1);
 	if (want->ht_bridge != NULL && bridge_join(t, err) == -1)
 		return (-1);
 	if (((t->t_link.hl_flags & IFF_UP) != 0) == want->ht_down &&

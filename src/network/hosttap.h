@@ -23,6 +23,7 @@ struct hosttap {
 	const char	*ht_bridge;	/* a bridge that it joins, or NULL */
 	const char	*ht_group;	/* hostlink_group(), or NULL */
 	const char	*ht_alias;	/* a description for people, or NULL */
+	unsigned	 ht_mtu;	/* 0: as it is, or the bridge's */
 	bool		 ht_down;	/* it shall not be up, nor the bridge */
 };
 

@@ -14,6 +14,9 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "network/offload.h"
+
+#define VLAN_TAG	4
 #define BUCKETS		1024		/* a power of two */
 
 struct address {
@@ -175,10 +178,24 @@ find(struct netswitch *ns, const uint8_t mac[6], uint64_t now)
 
 /* --- frames -------------------------------------------------------------------------- */
 
+static bool
+is_tagged(const uint8_t *frame)
+{
+	return (frame[12] == 0x81 && frame[13] == 0);
+}
+
 static void
 port_send(struct netswitch_port *np, const struct network_header *nh,
     const void *frame, size_t len)
 {
+	size_t most = np->np_config.nc_mtu + NETWORK_FRAME_MIN;
+
+	if (len > most && is_tagged(frame))
+		most += VLAN_TAG;
+	if (len > most && offload_wire_size(nh, frame, len) > most) {
+		np->np_counts.nn_large++;
+		return;
+	}
 	np->np_counts.nn_out++;
 	np->np_config.nc_send(np->np_config.nc_arg, nh, frame, len);
 }

@@ -32,13 +32,15 @@ struct netswitch_config {
 	void	(*nc_send)(void *arg, const struct network_header *,
 		    const void *frame, size_t len);
 	void	*nc_arg;
+	unsigned nc_mtu;		/* larger frames do not go there */
 	bool	 nc_locked;
 	uint8_t	 nc_mac[6];		/* if it is locked */
 };
 
 struct netswitch_counts {
 	uint64_t nn_in, nn_out;		/* frames from and to the port */
-	uint64_t nn_spoofed;		/* dropped: not from its address */
+	uint64_t nn_spoofed;		/* dropped: not from its address, */
+	uint64_t nn_large;		/* too large for the port */
 };
 
 struct netswitch *netswitch_new(void);		/* NULL and errno */

@@ -21,8 +21,9 @@
 #define NETWORK_FRAME_MIN	14
 #define NETWORK_FRAME_MAX	65550
 
-#define NETWORK_MTU		1500	/* unless said otherwise, */
-#define NETWORK_MTU_MAX		9000	/* up to here */
+#define NETWORK_MTU		1500	/* unless said otherwise */
+#define NETWORK_MTU_MIN		1280	/* IPv6's (RFC 8200, 5) */
+#define NETWORK_MTU_MAX		9000
 
 struct network;
 
@@ -54,6 +55,7 @@ struct network_port {
 	/* Is there room for a frame now? */
 	bool	(*np_ready)(void *arg);
 	void	*np_arg;
+	unsigned np_mtu;	/* of frames for it, without Ethernet's header */
 };
 
 struct network_forward {	/* host port -> guest port, TCP */

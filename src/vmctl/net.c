@@ -99,6 +99,21 @@ option_locked(struct config_nic *cn, char *value, struct err *err)
 	return (value == NULL ? 0 : err_set(err, "\"locked\" has no value"));
 }
 
+static int
+option_mtu(struct config_nic *cn, char *value, struct err *err)
+{
+	unsigned long n = 0;
+	char *end = value;
+
+	if (value != NULL && value[0] >= '1' && value[0] <= '9')
+		n = strtoul(value, &end, 10);
+	if (n < NETWORK_MTU_MIN || n > NETWORK_MTU_MAX || *end != '\0')
+		return (err_set(err, "a bad mtu; write a number from %d to %d",
+		    NETWORK_MTU_MIN, NETWORK_MTU_MAX));
+	cn->cn_mtu = (unsigned)n;
+	return (0);
+}
+
 #define USER	(1u << CONFIG_NIC_USER)
 #define SWITCH	(1u << CONFIG_NIC_SWITCH)
 #define TAP	(1u << CONFIG_NIC_TAP)
@@ -110,6 +125,7 @@ static const struct {
 			    struct err *);
 } options[] = {
 	{ "mac",	USER | SWITCH | TAP, option_mac },
+	{ "mtu",	USER | SWITCH | TAP, option_mtu },
 	{ "hostfwd",	USER,		option_hostfwd },
 	{ "locked",	SWITCH | TAP,	option_locked },
 	{ "bridge",	TAP,		option_bridge },
@@ -190,7 +206,7 @@ open_switch(const struct config_nic *cn, const char *vm,
 		return (-1);
 	mn->mn_kind = NIC_SWITCH;
 	mn->mn_fd = control_port(dir, cn->cn_switch, vm, mn->mn_mac,
-	    cn->cn_locked, err);
+	    cn->cn_locked, &mn->mn_mtu, err);
 	return (mn->mn_fd == -1 ? -1 : 0);
 }
 
@@ -199,7 +215,8 @@ open_tap(const struct config_nic *cn, const char *vm, struct machine_nic *mn,
     struct err *err)
 {
 	const struct hosttap ht = { .ht_name = cn->cn_tap,
-		.ht_bridge = cn->cn_bridge, .ht_alias = vm };
+		.ht_bridge = cn->cn_bridge, .ht_mtu = cn->cn_mtu,
+		.ht_alias = vm };
 	struct hosttap_opened ho;
 
 	mn->mn_kind = NIC_TAP;
@@ -217,6 +234,7 @@ net_open(const struct config_nic *cn, const char *vm, struct machine_nic *mn,
 {
 	memset(mn, 0, sizeof(*mn));
 	mn->mn_fd = -1;
+	mn->mn_mtu = cn->cn_mtu;
 	if (cn->cn_mac_set)
 		memcpy(mn->mn_mac, cn->cn_mac, sizeof(mn->mn_mac));
 	else

@@ -36,6 +36,7 @@ struct port {
 	struct swproc	*po_switch;
 	struct cable	*po_cable;
 	struct netswitch_port *po_port;
+	unsigned	 po_mtu;
 	char		 po_vm[CONFIG_NAME_MAX];
 	struct port	*po_next;
 };
@@ -45,6 +46,7 @@ struct swproc {
 	char		 sw_path[RUNTIME_PATH_MAX];
 	uid_t		 sw_vmd;	/* vmd's user */
 	bool		 sw_locked;	/* all ports are */
+	unsigned	 sw_mtu;	/* no port has a larger one */
 	struct loop	*sw_loop;
 	struct netswitch *sw_switch;
 	struct control_server *sw_server;
@@ -142,6 +144,7 @@ port_new(struct swproc *sw, const char *vm, const struct netswitch_config *nc)
 	if ((po = calloc(1, sizeof(*po))) == NULL)
 		return (-1);
 	po->po_switch = sw;
+	po->po_mtu = nc->nc_mtu;
 	snprintf(po->po_vm, sizeof(po->po_vm), "%s", vm);
 	config.nc_send = port_send;
 	config.nc_arg = po;
@@ -199,9 +202,9 @@ static int
 uplink_new(struct swproc *sw, struct err *err)
 {
 	const struct netswitch_config nc = { .nc_send = uplink_send,
-		.nc_arg = sw };
+		.nc_arg = sw, .nc_mtu = sw->sw_mtu };
 	const struct network_port port = { .np_receive = uplink_receive,
-		.np_ready = uplink_ready, .np_arg = sw };
+		.np_ready = uplink_ready, .np_arg = sw, .np_mtu = sw->sw_mtu };
 
 	sw->sw_uplink = netswitch_port_new(sw->sw_switch, &nc);
 	if (sw->sw_uplink == NULL)
@@ -239,9 +242,11 @@ status_port(const struct port *po)
 	size_t i, n;
 
 	cJSON_AddStringToObject(json, "vm", po->po_vm);
+	cJSON_AddNumberToObject(json, "mtu", po->po_mtu);
 	cJSON_AddNumberToObject(json, "in", (double)nn->nn_in);
 	cJSON_AddNumberToObject(json, "out", (double)nn->nn_out);
 	cJSON_AddNumberToObject(json, "spoofed", (double)nn->nn_spoofed);
+	cJSON_AddNumberToObject(json, "large", (double)nn->nn_large);
 	list = cJSON_AddArrayToObject(json, "addresses");
 	n = netswitch_addresses(po->po_port, mac, NETSWITCH_ADDRESSES,
 	    loop_now());
@@ -266,6 +271,7 @@ do_status(struct swproc *sw, struct control_peer *peer, const cJSON *request,
 	(void)fd;
 	cJSON_AddStringToObject(json, "name", sw->sw_name);
 	cJSON_AddBoolToObject(json, "nat", sw->sw_nat != NULL);
+	cJSON_AddNumberToObject(json, "mtu", sw->sw_mtu);
 	list = cJSON_AddArrayToObject(json, "ports");
 	for (po = sw->sw_ports; po != NULL; po = po->po_next)
 		cJSON_AddItemToArray(list, status_port(po));
@@ -276,11 +282,19 @@ static cJSON *
 do_port(struct swproc *sw, struct control_peer *peer, const cJSON *request,
     int *fd)
 {
+	const double mtu = control_number(request, "mtu", 0);
 	struct netswitch_config nc = {
 		.nc_locked = sw->sw_locked ||
-		    control_bool(request, "locked", false) };
+		    control_bool(request, "locked", false),
+		.nc_mtu = sw->sw_mtu };
+	cJSON *json;
 
 	(void)peer;
+	if (mtu > sw->sw_mtu)
+		return (control_error(EINVAL, "its MTU is %u; an interface's "
+		    "is no larger", sw->sw_mtu));
+	if (mtu >= NETWORK_MTU_MIN)
+		nc.nc_mtu = (unsigned)mtu;
 	if (parse_mac(control_string(request, "mac", ""), nc.nc_mac) == -1)
 		return (control_error(EINVAL, "a port has an address"));
 	*fd = port_new(sw, control_string(request, "vm", "?"), &nc);
@@ -289,7 +303,9 @@ do_port(struct swproc *sw, struct control_peer *peer, const cJSON *request,
 		    "the switch has the same address"));
 	if (*fd == -1)
 		return (control_error(errno, "no port: %s", strerror(errno)));
-	return (control_ok());
+	json = control_ok();
+	cJSON_AddNumberToObject(json, "mtu", nc.nc_mtu);
+	return (json);
 }
 
 static cJSON *
@@ -372,6 +388,7 @@ begin(struct swproc *sw, struct control_message *cm, struct err *err)
 	snprintf(sw->sw_path, sizeof(sw->sw_path), "%s",
 	    control_string(json, "path", ""));
 	sw->sw_locked = control_bool(json, "locked", false);
+	sw->sw_mtu = (unsigned)control_number(json, "mtu", NETWORK_MTU);
 	sw->sw_vmd = geteuid();
 	if (cm->cm_nfds != 1)
 		return (err_set(err, "vmd told no switch"));

@@ -8,10 +8,11 @@
  * command  members               answer
  * hello    -                     name, pid; who says it is a vmd: as long as
  *                                one is connected, the switch stays
- * status   -                     name, nat, ports: vm, in, out, spoofed
- *                                (frames), addresses (seen there)
- * port     vm, mac, locked?      a descriptor: a SOCK_SEQPACKET socket, a
- *                                frame a packet (network/cable.h)
+ * status   -                     name, nat, mtu, ports: vm, mtu, in, out,
+ *                                spoofed, large (frames), addresses (seen
+ *                                there)
+ * port     vm, mac, locked?,     mtu; a descriptor: a SOCK_SEQPACKET socket, a
+ *          mtu?                  frame a packet (network/cable.h)
  * stop     -                     - ; it ends
  *
  * It ends by itself when no vmd is connected and no port is in use.

@@ -141,6 +141,8 @@ start(struct daemon *d, struct vmswitch *vw, const struct config_switch *cs,
 	cJSON_AddStringToObject(json, "path", path);
 	cJSON_AddBoolToObject(json, "nat", cs->cs_nat == CONFIG_YES);
 	cJSON_AddBoolToObject(json, "locked", cs->cs_locked);
+	cJSON_AddNumberToObject(json, "mtu", cs->cs_mtu != 0 ? cs->cs_mtu :
+	    NETWORK_MTU);
 	*control_peer_data(peer) = vw;
 	vw->vw_peer = peer;
 	control_peer_send(peer, json, &listening, 1);

@@ -128,7 +128,7 @@ nic_switch(struct vmconfig *vc, const struct config_vm *cv,
 	if (config_name_check(cn->cn_switch, err) == -1)
 		return (-1);
 	mn->mn_fd = control_port(vl->vl_dir, cn->cn_switch, cv->cv_name,
-	    cn->cn_mac, cn->cn_locked, err);
+	    cn->cn_mac, cn->cn_locked, &mn->mn_mtu, err);
 	if (mn->mn_fd == -1)
 		return (-1);
 	vc->vc_fd[vc->vc_nfds++] = mn->mn_fd;
@@ -146,7 +146,8 @@ nic_tap(struct vmconfig *vc, const struct config_vm *cv,
 	struct hosttap_opened ho;
 	const struct hosttap ht = { .ht_name = cn->cn_tap,
 		.ht_bridge = cn->cn_bridge, .ht_group = cn->cn_group,
-		.ht_alias = alias, .ht_down = cn->cn_up == CONFIG_NO };
+		.ht_mtu = cn->cn_mtu, .ht_alias = alias,
+		.ht_down = cn->cn_up == CONFIG_NO };
 
 	if (vc->vc_nfds == sizeof(vc->vc_fd) / sizeof(vc->vc_fd[0]))
 		return (err_set(err, "there are too many interfaces"));
@@ -187,6 +188,7 @@ nic(struct vmconfig *vc, const struct config_vm *cv,
 	const size_t n = (size_t)(cn - cv->cv_nic);
 
 	memcpy(mn->mn_mac, cn->cn_mac, sizeof(mn->mn_mac));
+	mn->mn_mtu = cn->cn_mtu;
 	switch (cn->cn_kind) {
 	case CONFIG_NIC_UNSAID:
 	case CONFIG_NIC_USER:

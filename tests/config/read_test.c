@@ -160,12 +160,12 @@ test_interfaces(void **state)
 {
 	static const char *const texts[] = {
 		"vm a { interface tap { switch \"s\" , locked lladdr "
-		    "fe:e1:bb:d1:00:0A, group g rdomain 0 down }\n"
+		    "fe:e1:bb:d1:00:0A, group g rdomain 0 down mtu 1400 }\n"
 		    "local interface {\n\n}\ninterface tap7\ninterface {\n"
 		    "network user\nforward udp 127.0.0.2:53 to 5353\n"
 		    "forward tcp 2222 to 22\n}\n}\nswitch s {}",
 		"switch s {\n}\nvm a {\ninterface tap switch s, locked lladdr "
-		    "fe:e1:bb:d1:00:0a group g rdomain 0, down\n"
+		    "fe:e1:bb:d1:00:0a group g rdomain 0, mtu 1400 down\n"
 		    "local interface\ninterface \"tap7\" up\ninterface network "
 		    "user forward udp 127.0.0.2:53 to 5353, forward tcp 2222 "
 		    "to 22 }",
@@ -188,6 +188,8 @@ test_interfaces(void **state)
 		assert_memory_equal(cn[0].cn_mac, "\xfe\xe1\xbb\xd1\0\x0a", 6);
 		assert_string_equal(cn[0].cn_group, "g");
 		assert_int_equal(cn[0].cn_up, CONFIG_NO);
+		assert_int_equal(cn[0].cn_mtu, 1400);
+		assert_int_equal(cn[1].cn_mtu, 0);
 		assert_int_equal(cn[1].cn_kind, CONFIG_NIC_LOCAL);
 		assert_int_equal(cn[1].cn_up, CONFIG_YES);
 		assert_int_equal(cn[2].cn_kind, CONFIG_NIC_TAP);
@@ -210,7 +212,7 @@ test_switches(void **state)
 
 	(void)state;
 	good(&cf, "switch \"up\" {\n\tinterface br0\n\tgroup \"vms\"\n"
-	    "\tlocked lladdr\n\trdomain 3\n\tdisable\n\tdown\n}\n"
+	    "\tlocked lladdr\n\trdomain 3\n\tdisable\n\tdown\n\tmtu 1280\n}\n"
 	    "switch own { nat }\nvm a { interface { switch \"none\" }\n}\n");
 	assert_int_equal(cf.cf_nswitches, 2);
 	cs = config_find_switch(&cf, "up");
@@ -218,6 +220,7 @@ test_switches(void **state)
 	assert_string_equal(cs->cs_group, "vms");
 	assert_true(cs->cs_locked);
 	assert_int_equal(cs->cs_rdomain, 3);
+	assert_int_equal(cs->cs_mtu, 1280);
 	assert_int_equal(cs->cs_enable, CONFIG_NO);
 	assert_int_equal(cs->cs_up, CONFIG_NO);
 	assert_int_equal(cs->cs_line, 1);
@@ -225,7 +228,7 @@ test_switches(void **state)
 	assert_null(cs->cs_interface);
 	assert_int_equal(cs->cs_nat, CONFIG_YES);
 	assert_non_null(strstr(said, ":5: warning: \"rdomain\""));
-	assert_non_null(strstr(said, ":10: warning: VM \"a\": there is no "
+	assert_non_null(strstr(said, ":11: warning: VM \"a\": there is no "
 	    "switch \"none\""));
 	config_free(&cf);
 }
@@ -409,6 +412,11 @@ test_mistakes(void **state)
 		    "no station's address" },
 		{ "vm a { interface lladdr fe:e1:bb:d1:c4 }",
 		    "no station's address" },
+		{ "vm a { interface mtu 1279 }", "from 1280 to 9000 for "
+		    "\"mtu\"" },
+		{ "switch s { mtu 9001 }", "from 1280 to 9000" },
+		{ "switch s { }\nvm a { interface switch s mtu 1501 }",
+		    "an MTU of 1501 on the switch \"s\" of 1500" },
 		{ "vm a { interface group g1 }", "must not end in a digit" },
 		{ "vm a { interface group a/b }", "is no name for \"group\"" },
 		{ "vm a { interface { network bridge } }", "is no network" },

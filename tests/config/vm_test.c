@@ -25,7 +25,8 @@ static const char full[] = "{\"name\":\"web-1\",\"parent\":\"t\","
     "\"forwards\":[{\"host\":\"127.0.0.1\",\"host_port\":8080,"
     "\"guest_port\":80,\"protocol\":\"tcp\"},{\"host_port\":53,"
     "\"guest_port\":53,\"protocol\":\"udp\"}]},{\"tap\":\"tap3\","
-    "\"bridge\":\"br0\",\"group\":\"g\",\"rdomain\":7}],"
+    "\"bridge\":\"br0\",\"group\":\"g\",\"rdomain\":7,"
+    "\"mtu\":9000}],"
     "\"owner\":{\"user\":1000,\"group\":0},\"allow_owner\":{\"group\":50}}";
 
 static struct config_vm *

@@ -27,12 +27,13 @@
 /* --- the switch --------------------------------------------------------------- */
 
 static unsigned got[PORTS];	/* frames that came out of each port */
+static const struct network_header *got_header;
 
 static void
 port_send(void *arg, const struct network_header *nh, const void *frame,
     size_t len)
 {
-	assert_null(nh);
+	got_header = nh;
 	assert_non_null(frame);
 	assert_true(len >= NETWORK_FRAME_MIN);
 	got[(uintptr_t)arg]++;
@@ -42,7 +43,8 @@ static struct netswitch_port *
 plug(struct netswitch *ns, uintptr_t n, const uint8_t *locked)
 {
 	struct netswitch_config nc = { .nc_send = port_send,
-		.nc_arg = (void *)n, .nc_locked = locked != NULL };
+		.nc_arg = (void *)n, .nc_mtu = n == 3 ? 1500 : 9000,
+		.nc_locked = locked != NULL };
 
 	if (locked != NULL)
 		memcpy(nc.nc_mac, locked, 6);
@@ -153,6 +155,49 @@ test_refused(void **state)
 	netswitch_port_free(locked);
 	netswitch_port_free(open);
 	netswitch_port_free(third);
+	netswitch_free(ns);
+}
+
+/* What is larger than a port's MTU does not go there. */
+static void
+test_large(void **state)
+{
+	const struct network_header nh = { .nh_flags = NETWORK_NEEDS_CSUM,
+		.nh_gso_type = NETWORK_GSO_TCPV4, .nh_gso_size = 1460,
+		.nh_csum_start = 34, .nh_csum_offset = 16 };
+	static uint8_t f[65549] = { 2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 1,
+		[14] = 0x45, [16] = 0xff, 0xff, [23] = 6, [46] = 0x50 };
+	struct netswitch *ns = netswitch_new();
+	struct netswitch_port *p[PORTS];
+	struct network_header big = nh;
+	unsigned i;
+
+	(void)state;
+	for (i = 0; i < PORTS; i++)
+		p[i] = plug(ns, i, NULL);
+	memset(got, 0, sizeof(got));
+	netswitch_frame(p[0], NULL, f, 1514, S);
+	netswitch_frame(p[0], NULL, f, 1515, S);
+	netswitch_frame(p[0], NULL, f, 9014, S);
+	netswitch_frame(p[0], NULL, f, 9015, S);
+	came_to(0, 3, 3, 1);
+	f[12] = 0x81;		/* a tag is not counted */
+	netswitch_frame(p[0], NULL, f, 1518, S);
+	netswitch_frame(p[0], NULL, f, 1519, S);
+	came_to(0, 5, 5, 2);
+	assert_int_equal(netswitch_counts(p[3])->nn_large, 4);
+	assert_int_equal(netswitch_counts(p[3])->nn_out, 2);
+	assert_int_equal(netswitch_counts(p[1])->nn_large, 1);
+	/* of what is cut later, the segments count; its header goes with it */
+	f[12] = 8;
+	netswitch_frame(p[0], &nh, f, sizeof(f), S);
+	came_to(0, 6, 6, 3);
+	assert_ptr_equal(got_header, &nh);
+	big.nh_gso_size = 1461;
+	netswitch_frame(p[0], &big, f, sizeof(f), S);
+	came_to(0, 7, 7, 3);
+	for (i = 0; i < PORTS; i++)
+		netswitch_port_free(p[i]);
 	netswitch_free(ns);
 }
 
@@ -382,6 +427,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_learning),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_large),
 		cmocka_unit_test(test_flood),
 		cmocka_unit_test(test_cable),
 		cmocka_unit_test(test_unread),

@@ -75,7 +75,7 @@ static int
 card_open(struct card *c, const struct network_forward *nf, size_t n,
     struct err *err)
 {
-	struct network_port port = { card_receive, card_ready, c };
+	struct network_port port = { card_receive, card_ready, c, 1500 };
 
 	memset(c, 0, sizeof(*c));
 	c->ready = true;
