@@ -120,6 +120,9 @@ device_open(struct err *err)
 	if (errno == ENOENT || errno == ENODEV || errno == ENXIO)
 		err_set(err, "the host has no taps (" TUN_PATH "); load them: "
 		    "\"modprobe tun\"");
+	else if (errno == EACCES || errno == EPERM)
+		err_set(err, TUN_PATH " is root's alone; have root run "
+		    "\"chmod 666 " TUN_PATH "\", taps stay protected");
 	else
 		err_sys(err, "cannot open " TUN_PATH);
 	return (-1);

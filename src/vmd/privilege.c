@@ -5,8 +5,9 @@
  *
  *	socket		bound in the runtime folder, which is root's
  *	console		the terminal gets its owner
+ *	networks	taps of the host are opened, ports of switches got
  *	user		(of a VM that a user defined) the rest is that user's
- *	machine		disks, networks, /dev/kvm are opened
+ *	machine		disks, /dev/kvm are opened
  *	user		the VM's owner, or USER_NOBODY
  *	no new		no executed file gives privileges
  *	sandbox		the system calls of a machine that runs (sandbox.c)
