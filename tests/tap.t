@@ -224,8 +224,9 @@ kill -9 "$(json one pid)"
 eventually taps_are "tap7 tap8"
 ok $? "a VM that is killed leaves no tap"
 kill -9 "$(vmd_pid)"
-eventually is_left 2
-is "$(taps)" "tap7 tap8" "those of a VM stay when vmd is killed"
+eventually is_left 1
+ok $? "vmd is killed, and its switch ends"
+is "$(taps)" "tap7 tap8" "the taps of a VM stay"
 timeout 30 "$work/vmd" -v -f vm.conf >log 2>&1
 ok $? "another vmd starts" log
 is "$(json two tap)" tap7 "and knows them"
