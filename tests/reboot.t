@@ -19,7 +19,7 @@ cd "$work" || exit 1
 ways=(acpi kbd kbd-warm bios bios-warm pci triple
     default panic sysrq)
 
-cat >do <<'END'
+cat >step <<'END'
 next=$(($(cat /mnt/next) + 1))
 way=$(sed -n "${next}p" /mnt/ways)
 echo "way: ${way:-end}"
@@ -49,12 +49,12 @@ new_disk() {
 	rm -f disk.img
 	truncate -s 8M disk.img
 	mke2fs -q -F -t ext4 disk.img
-	for file in do ways next; do
+	for file in step ways next; do
 		echo "write $file $file"
 	done | debugfs -w disk.img >/dev/null 2>&1
 }
 
-append="console=ttyS0 quiet vmm.run=sh,/mnt/do"
+append="console=ttyS0 quiet vmm.run=sh,/mnt/step"
 
 # --- vmctl run: in the same process ------------------------------------------
 new_disk
