@@ -169,6 +169,10 @@ void	vq_interrupt(struct virtqueue *);
 bool	vq_notify_on(struct virtqueue *);
 void	vq_notify_off(struct virtqueue *);
 bool	vq_empty(struct virtqueue *);
+/* The same for when there are more than so many chains. */
+bool	vq_notify_beyond(struct virtqueue *, unsigned count);
+/* Chains to be taken; the guest may say more than there can be. */
+unsigned vq_available(struct virtqueue *);
 
 /* Copies out of/into a chain's readable/writable part; returns bytes copied. */
 size_t	chain_read(const struct vq_chain *, size_t offset, void *, size_t);

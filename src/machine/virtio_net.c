@@ -9,7 +9,8 @@
  *    before it returns. The frame on its way out is in n_out, which belongs
  *    to the loop's thread.
  * 3. While the network holds frames back (np_ready said no), notifications of
- *    new receive buffers are on.
+ *    new receive buffers are on. A frame that was taken and needs more buffers
+ *    than there were waits for them in n_held; np_ready says no meanwhile.
  * 4. Networks hand us all that network.h allows; what the driver did not agree
  *    to is done here, in n_work, which belongs to the loop's thread.
  *
@@ -82,6 +83,12 @@ struct virtio_net {
 	uint8_t			 n_work[NETWORK_FRAME_MAX];	/* [o] */
 	unsigned		 n_mtu;		/* [I] */
 	struct virtio_net_counts n_counts;
+	struct offload_cut	 n_cut;		/* of a packet being cut */
+	struct network_header	 n_held_header;
+	size_t			 n_held_len;	/* 0: none waits */
+	bool			 n_held_cut;	/* it goes on by n_cut */
+	unsigned		 n_short;	/* buffers that were too few */
+	uint8_t			 n_held[NETWORK_FRAME_MAX];
 };
 
 static size_t
@@ -188,20 +195,14 @@ net_transmit(struct virtio_net *n)
 
 /* --- network to guest ----------------------------------------------------- */
 
-/* Room for a frame? If not, the guest will tell us of new buffers. */
-static bool
-net_room(struct virtio_net *n)
-{
-	struct virtqueue *vq = &n->n_virtio.v_queue[NET_RX];
-
-	return (!vq_empty(vq) || vq_notify_on(vq));
-}
+enum net_given { NET_GIVEN, NET_DROPPED, NET_NO_ROOM };
 
 /*
- * Spreads header and frame over as many chains as they need. False when there
- * are not enough, or no merging was agreed on; the queue is then as before.
+ * Spreads header and frame over as many chains as they need, if merging was
+ * agreed on. If there are not enough, the queue is then as before; a frame for
+ * which there never will be is dropped.
  */
-static bool
+static enum net_given
 net_give(struct virtio_net *n, const struct network_header *nh,
     const uint8_t *frame, size_t len)
 {
@@ -210,15 +211,21 @@ net_give(struct virtio_net *n, const struct network_header *nh,
 	struct net_header h = { .offload = *nh, .num_buffers = 1 };
 	size_t header = net_header_size(n), done = 0, put;
 	struct vq_chain *chain = &n->n_first;
+	enum net_given why = NET_DROPPED;
 	uint16_t count = 0;
+	int popped;
 
 	do {
-		if (vq_pop(vq, chain) != 1)
+		if ((popped = vq_pop(vq, chain)) != 1) {
+			if (popped == 0 && count < vq->vq_size)
+				why = NET_NO_ROOM;
+			n->n_short = count;
 			goto undo;
+		}
 		count++;
 		if (chain->vc_wbytes < (count == 1 ? header : 1)) {
 			virtio_broken(v, "receive buffer without room");
-			return (false);
+			return (NET_DROPPED);
 		}
 		put = 0;
 		if (count == 1)
@@ -236,47 +243,51 @@ net_give(struct virtio_net *n, const struct network_header *nh,
 		    sizeof(count));
 	vq_publish(vq, count);
 	n->n_counts.vc_in++;
-	return (true);
+	return (NET_GIVEN);
 undo:
 	while (count-- > 0)
 		vq_unpop(vq);
-	return (false);
+	return (why);
 }
 
-/* A packet too large for the driver, as frames for it. */
-static bool
-net_give_cut(struct virtio_net *n, const struct network_header *nh,
-    const uint8_t *frame, size_t len)
+/* The rest of a packet too large for the driver, as frames for it. */
+static enum net_given
+net_give_cut(struct virtio_net *n)
 {
 	struct network_header each = { 0 };
-	struct offload_cut cut;
-	bool taken = false;
+	struct offload_cut before;
+	enum net_given given;
+	size_t len;
 
 	if (virtio_has(&n->n_virtio, NET_F_GUEST_CSUM))
 		each.nh_flags = NETWORK_DATA_VALID;
-	offload_cut(&cut, nh, frame, len);
-	while ((len = offload_next(&cut, n->n_work, sizeof(n->n_work))) != 0) {
-		if (!net_room(n) || !net_give(n, &each, n->n_work, len)) {
-			n->n_counts.vc_lost += taken;
-			break;
+	for (;;) {
+		before = n->n_cut;
+		len = offload_next(&n->n_cut, n->n_work, sizeof(n->n_work));
+		if (len == 0)
+			return (NET_GIVEN);
+		given = net_give(n, &each, n->n_work, len);
+		if (given != NET_GIVEN) {
+			n->n_cut = before;
+			return (given);
 		}
-		taken = true;
 	}
-	return (taken);
 }
 
 /* A frame with its header as the driver may have them. */
-static bool
+static enum net_given
 net_deliver(struct virtio_net *n, const struct network_header *nh,
     const uint8_t *frame, size_t len)
 {
-	struct network_header h = { 0 };
+	struct network_header h = *nh;
 
-	if (nh != NULL)
-		h = *nh;
+	n->n_held_cut = false;
 	if (!net_agreed(n, &h, true)) {
-		if (offload_large(&h))
-			return (net_give_cut(n, &h, frame, len));
+		if (offload_large(&h)) {
+			offload_cut(&n->n_cut, &h, frame, len);
+			n->n_held_cut = true;
+			return (net_give_cut(n));
+		}
 		frame = memcpy(n->n_work, frame, len);
 		offload_checksum(&h, n->n_work, len);
 		h = (struct network_header){ 0 };
@@ -286,6 +297,53 @@ net_deliver(struct virtio_net *n, const struct network_header *nh,
 	if (offload_large(&h))
 		h.nh_hdr_len = (uint16_t)offload_headers(&h, frame, len);
 	return (net_give(n, &h, frame, len));
+}
+
+/* The frame that waits; false: it goes on waiting, and we hear of buffers. */
+static bool
+net_resume(struct virtio_net *n)
+{
+	struct virtqueue *vq = &n->n_virtio.v_queue[NET_RX];
+	enum net_given given;
+	unsigned i;
+
+	for (i = 0; i < VQ_SIZE_MAX; i++) {
+		given = n->n_held_cut ? net_give_cut(n) : net_deliver(n,
+		    &n->n_held_header, n->n_held, n->n_held_len);
+		if (given != NET_NO_ROOM) {
+			n->n_counts.vc_lost += given == NET_DROPPED;
+			n->n_held_len = 0;
+			vq_interrupt(vq);
+			return (true);
+		}
+		if (!vq_notify_beyond(vq, n->n_short))
+			break;
+	}
+	vq_interrupt(vq);
+	return (false);
+}
+
+/* Keeps a frame for which there was no room. */
+static void
+net_hold(struct virtio_net *n, const struct network_header *nh,
+    const uint8_t *frame, size_t len)
+{
+	n->n_held_header = *nh;
+	memcpy(n->n_held, frame, len);
+	n->n_held_len = len;
+	n->n_cut.oc_frame = n->n_held;
+	(void)net_resume(n);
+}
+
+/* Room for a frame? If not, the guest will tell us of new buffers. */
+static bool
+net_room(struct virtio_net *n)
+{
+	struct virtqueue *vq = &n->n_virtio.v_queue[NET_RX];
+
+	if (n->n_held_len != 0 && !net_resume(n))
+		return (false);
+	return (!vq_empty(vq) || vq_notify_on(vq));
 }
 
 /* Is a frame larger than what a driver was told that it can expect? */
@@ -306,21 +364,26 @@ static bool
 net_receive(void *arg, const struct network_header *nh, const void *frame,
     size_t len)
 {
+	static const struct network_header none;
+	enum net_given given = NET_DROPPED;
 	struct virtio_net *n = arg;
-	bool taken = false;
 
 	if (len < NETWORK_FRAME_MIN || len > NETWORK_FRAME_MAX ||
 	    !offload_valid(nh, frame, len))
 		return (false);
+	if (nh == NULL)
+		nh = &none;
 	pthread_mutex_lock(&n->n_virtio.v_lock);
 	if (net_room(n) && !net_too_large(n, nh, frame, len))
-		taken = net_deliver(n, nh, frame, len);
-	if (taken)
-		vq_interrupt(&n->n_virtio.v_queue[NET_RX]);
-	else
+		given = net_deliver(n, nh, frame, len);
+	if (given == NET_NO_ROOM)
+		net_hold(n, nh, frame, len);
+	if (given == NET_DROPPED)
 		n->n_counts.vc_lost++;
+	else
+		vq_interrupt(&n->n_virtio.v_queue[NET_RX]);
 	pthread_mutex_unlock(&n->n_virtio.v_lock);
-	return (taken);
+	return (given != NET_DROPPED);
 }
 
 static bool
@@ -357,6 +420,15 @@ net_notify(void *arg, struct virtqueue *vq)
 	loop_timer_set(n->n_wake, 0);
 }
 
+/* What waits for buffers was for a driver that is no more. */
+static void
+net_stop(void *arg)
+{
+	struct virtio_net *n = arg;
+
+	n->n_held_len = 0;
+}
+
 /* An old driver may give the card another address. */
 static void
 net_config_write(void *arg, uint32_t offset, uint8_t value)
@@ -382,6 +454,7 @@ static const struct virtio_ops net_ops = {
 	    NET_F_HOST_ECN | NET_F_MRG_RXBUF | NET_F_STATUS,
 	.vo_config_size	= sizeof(struct net_config),
 	.vo_notify	= net_notify,
+	.vo_reset	= net_stop,
 	.vo_config_write = net_config_write,
 };
 

@@ -256,12 +256,19 @@ vq_unpop(struct virtqueue *vq)
 	vq->vq_last_avail--;
 }
 
+unsigned
+vq_available(struct virtqueue *vq)
+{
+	if (!vq->vq_enabled || !virtio_ready(vq->vq_dev))
+		return (0);
+	return ((uint16_t)(ring_load(vq->vq_avail_host, VRING_IDX) -
+	    vq->vq_last_avail));
+}
+
 bool
 vq_empty(struct virtqueue *vq)
 {
-	if (!vq->vq_enabled || !virtio_ready(vq->vq_dev))
-		return (true);
-	return (ring_load(vq->vq_avail_host, VRING_IDX) == vq->vq_last_avail);
+	return (vq_available(vq) == 0);
 }
 
 /* --- giving chains back --------------------------------------------------- */
@@ -326,16 +333,23 @@ vq_interrupt(struct virtqueue *vq)
 }
 
 bool
-vq_notify_on(struct virtqueue *vq)
+vq_notify_beyond(struct virtqueue *vq, unsigned count)
 {
 	if (!vq->vq_enabled)
 		return (false);
 	if (virtio_has(vq->vq_dev, VIRTIO_F_EVENT_IDX))
-		used_store(vq, avail_event_offset(vq), vq->vq_last_avail);
+		used_store(vq, avail_event_offset(vq),
+		    (uint16_t)(vq->vq_last_avail + count));
 	else
 		used_store(vq, 0, 0);
 	ring_fence();
-	return (!vq_empty(vq));
+	return (vq_available(vq) > count);
+}
+
+bool
+vq_notify_on(struct virtqueue *vq)
+{
+	return (vq_notify_beyond(vq, 0));
 }
 
 void

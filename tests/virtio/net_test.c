@@ -343,7 +343,7 @@ test_receive(void **state)
 }
 
 static void
-test_merge(void **state)
+merges(uint64_t features)
 {
 	uint8_t frame[9000], got[9012], buf[12] = { 0 };
 	struct seg seg;
@@ -354,8 +354,7 @@ test_merge(void **state)
 	size_t done;
 	unsigned i;
 
-	(void)state;
-	begin(&f, true, F_MRG | F_INDIRECT);
+	begin(&f, true, F_MRG | features);
 	fill(frame, sizeof(frame), 9);
 	at = pc_alloc(&f.pc, 1000 * 20, 1);
 	for (i = 0; i < 20; i++) {
@@ -376,14 +375,61 @@ test_merge(void **state)
 	assert_true(drv_get(&f.d, 0, &head, &len, true));
 	assert_int_equal(len, 1000);
 	assert_false(drv_get(&f.d, 0, &head, &len, false));
-	/* 9 are left: too few for this one, which leaves them as they are */
-	assert_false(receive(&f, frame, 9000));
-	for (i = 0; i < 9; i++) {
-		assert_true(receive(&f, frame, 100));
-		assert_true(drv_get(&f.d, 0, &head, &len, true));
-		assert_int_equal(len, 112);
-	}
+	/* 9 are left: this one waits for one more, and what comes after it */
+	assert_true(receive(&f, frame, 9000));
+	assert_false(drv_get(&f.d, 0, &head, &len, false));
+	assert_false(on_loop(&f, ask));
 	assert_false(receive(&f, frame, 100));
+	drv_add(&f.d, 0, &seg, 1, false);
+	drv_kick(&f.d, 0);
+	for (i = 0; i < 10; i++)
+		assert_true(drv_get(&f.d, 0, &head, &len, true));
+	assert_int_equal(len, 12);
+	assert_false(on_loop(&f, ask));		/* by its end it is done */
+	wait_count(&f, &f.net.poked, 1);
+	assert_false(receive(&f, frame, 100));
+	assert_false(drv_broken(&f.d));
+	end(&f);
+}
+
+static void
+test_merge(void **state)
+{
+	(void)state;
+	merges(F_INDIRECT);
+	merges(F_EVENT_IDX);
+}
+
+/* All the buffers there can be are too few: it waits for none. A reset ends
+ * the wait. */
+static void
+test_never(void **state)
+{
+	static uint8_t frame[65000];
+	struct fixture f;
+	struct seg seg;
+	uint16_t head;
+	uint32_t len;
+	unsigned i;
+
+	(void)state;
+	begin(&f, true, F_MRG | F_EVENT_IDX);
+	for (i = 0; i < 256; i++) {
+		seg = (struct seg){ pc_alloc(&f.pc, 100, 1), 100, true };
+		drv_add(&f.d, 0, &seg, 1, false);
+	}
+	assert_false(receive(&f, frame, sizeof(frame)));
+	assert_true(receive(&f, frame, 88));
+	assert_true(drv_get(&f.d, 0, &head, &len, true));
+	assert_int_equal(len, 100);
+	assert_true(receive(&f, frame, 256 * 100 - 12));
+	assert_false(on_loop(&f, ask));
+	drv_up(&f.d, F_MRG | F_EVENT_IDX, 2);
+	drv_add(&f.d, 0, &seg, 1, false);
+	assert_true(on_loop(&f, ask));
+	assert_true(receive(&f, frame, 77));
+	assert_true(drv_get(&f.d, 0, &head, &len, true));
+	assert_int_equal(len, 89);
 	assert_false(drv_broken(&f.d));
 	end(&f);
 }
@@ -676,6 +722,50 @@ test_receive_offloads(void **state)
 	}
 }
 
+/* A packet is being cut when there are no more buffers. */
+static void
+test_cut_waits(void **state)
+{
+	static uint8_t frame[10000], got[65536];
+	struct network_header nh, h;
+	struct fixture f;
+	struct seg seg;
+	uint64_t at;
+	unsigned i, k;
+	size_t len;
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		begin(&f, true, F_MRG | (i == 0 ? F_EVENT_IDX : 0));
+		at = pc_alloc(&f.pc, 4096 * 8, 4096);
+		len = tcp_packet(frame, 1460 * 6 + 730, &nh);
+		nh.nh_gso_type = NETWORK_GSO_TCPV4;
+		nh.nh_gso_size = 1460;
+		for (k = 0; k < 7; k++) {
+			seg = (struct seg){ at + 4096 * k, 4096, true };
+			drv_add(&f.d, 0, &seg, 1, false);
+			if (k == 1) {
+				assert_true(receive_with(&f, &nh, frame, len));
+				memset(frame, 0, sizeof(frame));
+				assert_int_equal(take(&f, at, &h, got),
+				    TCP_PAYLOAD + 1460);
+			}
+			if (k >= 1) {
+				drv_kick(&f.d, 0);
+				len = take(&f, at, &h, got);
+				assert_int_equal(len, TCP_PAYLOAD +
+				    (k < 6 ? 1460 : 730));
+				assert_true(tcp_right(got, len));
+				assert_int_equal(got[len - 1], (uint8_t)
+				    ((k * 1460 + len - TCP_PAYLOAD) * 7));
+			}
+		}
+		assert_false(on_loop(&f, ask));
+		assert_true(counted(&f, &f.net.poked) <= 2);
+		end(&f);
+	}
+}
+
 /* What is larger than the driver was told of does not come to it. */
 static void
 test_mtu(void **state)
@@ -757,10 +847,12 @@ main(void)
 		cmocka_unit_test(test_burst),
 		cmocka_unit_test(test_receive),
 		cmocka_unit_test(test_merge),
+		cmocka_unit_test(test_never),
 		cmocka_unit_test(test_too_small),
 		cmocka_unit_test(test_poke),
 		cmocka_unit_test(test_transmit_offloads),
 		cmocka_unit_test(test_receive_offloads),
+		cmocka_unit_test(test_cut_waits),
 		cmocka_unit_test(test_mtu),
 		cmocka_unit_test(test_config),
 	};
