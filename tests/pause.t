@@ -170,7 +170,7 @@ said=$(sed -n 's/^talk: \([0-9]*\) of it$/\1/p' <<<"$out")
 ok $? "a connection lasts and loses nothing (${said:-0} words)"
 [ "$(cat behind)" -lt $((500 * VMM_TEST_SLOW)) ]
 ok $? "the time since its boot is right"
-read -r inside outside <date
+read -r inside outside <"./date"
 [ $((inside - outside)) -le 2 ] && [ $((outside - inside)) -le 2 ]
 ok $? "and so is the time of day"
 bad=$(grep -E '^dmesg: .*(stall|lockup|blocked for more|hung|BUG|Call Trace|unstable|I/O error|timed out)' \
