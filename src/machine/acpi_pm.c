@@ -40,7 +40,7 @@ struct acpi_pm {
 	uint16_t	 a_status, a_enable, a_control;	/* [m] */
 	bool		 a_pressed, a_seen;	/* [m] the button; by the guest */
 	uint64_t	 a_tops;	/* [m] changes of the top bit seen */
-	uint64_t	 a_epoch;	/* [I] ns of tick 0 */
+	uint64_t	 a_epoch;	/* [m] ns of tick 0 */
 	struct clock	*a_clock;	/* [I] */
 	struct clock_timer *a_timer;	/* [I] */
 	struct irq	 a_sci;		/* [I] */
@@ -150,9 +150,13 @@ static uint64_t
 timer_read(void *arg, uint64_t offset, unsigned size)
 {
 	struct acpi_pm *a = arg;
+	uint64_t ticks;
 
 	(void)size;
-	return ((pm_ticks(a) & TIMER_MASK) >> (offset * 8));
+	pthread_mutex_lock(&a->a_lock);
+	ticks = pm_ticks(a);
+	pthread_mutex_unlock(&a->a_lock);
+	return ((ticks & TIMER_MASK) >> (offset * 8));
 }
 
 static void
@@ -249,5 +253,32 @@ acpi_pm_reset(struct acpi_pm *a)
 	a->a_pressed = a->a_seen = false;
 	a->a_tops = pm_ticks(a) / TIMER_TOP;
 	pm_update(a);
+	pthread_mutex_unlock(&a->a_lock);
+}
+
+void
+acpi_pm_state(struct acpi_pm *a, struct state *s)
+{
+	uint64_t epoch;
+
+	pthread_mutex_lock(&a->a_lock);
+	if (!s->s_loading)
+		pm_update(a);
+	epoch = a->a_epoch;
+	state_begin(s, "ACPI registers", 0, 1);
+	state_u16_max(s, &a->a_status, STS_ALL);
+	state_u16_max(s, &a->a_enable, EN_ALL);
+	state_u16_max(s, &a->a_control, CNT_WRITABLE);
+	state_bool(s, &a->a_pressed);
+	state_bool(s, &a->a_seen);
+	state_u64(s, &a->a_tops);
+	state_u64(s, &epoch);
+	if (epoch > clock_now(a->a_clock))
+		state_bad(s, "the timer began in the future");
+	if (state_loaded(s)) {
+		a->a_epoch = epoch;
+		pm_update(a);
+	}
+	state_end(s);
 	pthread_mutex_unlock(&a->a_lock);
 }

@@ -6,6 +6,10 @@
  * the I/O thread (base/loop.h); disk completions on a disk's thread. Each
  * device has its own lock, taken at each of these doors. Lock order: device ->
  * irq_set() (interrupt controllers) -> vmm.
+ *
+ * A device's xxx_state() saves and loads it (base/state.h) while no VCPU runs
+ * and the loop stands still. Loading makes its line and its timer what the
+ * registers say.
  */
 #ifndef MACHINE_DEVICE_H
 #define MACHINE_DEVICE_H
@@ -16,6 +20,7 @@
 
 #include "base/err.h"
 #include "base/loop.h"
+#include "base/state.h"
 
 /* --- windows ------------------------------------------------------------- */
 

@@ -318,3 +318,16 @@ fw_cfg_reset(struct fw_cfg *f)
 	f->f_dma_high = 0;
 	pthread_mutex_unlock(&f->f_lock);
 }
+
+/* The items are the configuration's; each machine makes its own. */
+void
+fw_cfg_state(struct fw_cfg *f, struct state *s)
+{
+	pthread_mutex_lock(&f->f_lock);
+	state_begin(s, "fw_cfg", 0, 1);
+	state_u16(s, &f->f_key);
+	state_u32(s, &f->f_offset);
+	state_u32(s, &f->f_dma_high);
+	state_end(s);
+	pthread_mutex_unlock(&f->f_lock);
+}

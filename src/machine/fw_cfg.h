@@ -20,6 +20,7 @@ struct fw_cfg	*fw_cfg_new(struct bus *ports, const struct guest_memory *,
 		    uint64_t memory, unsigned ncpus);
 void		 fw_cfg_free(struct fw_cfg *);
 void		 fw_cfg_reset(struct fw_cfg *);
+void		 fw_cfg_state(struct fw_cfg *, struct state *);
 /* Adds a file of the directory, its content copied; before VCPUs run. 0, or an
  * errno: ENOSPC, ENOMEM. */
 int		 fw_cfg_add(struct fw_cfg *, const char *name, const void *,

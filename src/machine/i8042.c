@@ -176,3 +176,17 @@ i8042_reset(struct i8042 *k)
 	k->k_full = k->k_command = false;
 	pthread_mutex_unlock(&k->k_lock);
 }
+
+void
+i8042_state(struct i8042 *k, struct state *s)
+{
+	pthread_mutex_lock(&k->k_lock);
+	state_begin(s, "i8042", 0, 1);
+	state_u8(s, &k->k_mode);
+	state_u8(s, &k->k_pending);
+	state_u8(s, &k->k_data);
+	state_bool(s, &k->k_full);
+	state_bool(s, &k->k_command);
+	state_end(s);
+	pthread_mutex_unlock(&k->k_lock);
+}

@@ -69,7 +69,7 @@ struct i8253 {
 	pthread_mutex_t	 p_lock;
 	struct channel	 p_channel[3];	/* [m] */
 	uint8_t		 p_portb;	/* [m] written bits */
-	uint64_t	 p_epoch;	/* [I] ns of tick 0 */
+	uint64_t	 p_epoch;	/* [m] ns of tick 0 */
 	uint64_t	 p_delivered;	/* [m] edges given since ch_start */
 	uint64_t	 p_last;	/* [m] ns of the last one */
 	struct clock	*p_clock;	/* [I] */
@@ -601,5 +601,97 @@ i8253_reset(struct i8253 *p)
 	p->p_portb = 0;
 	pit_restart(p, pit_tick(p));
 	irq_set(&p->p_irq, 0);
+	pthread_mutex_unlock(&p->p_lock);
+}
+
+static void
+channel_state(struct channel *ch, struct state *s)
+{
+	state_u8_max(s, &ch->ch_mode, 5);
+	state_u8_max(s, &ch->ch_access, ACCESS_BOTH);
+	state_bool(s, &ch->ch_bcd);
+	state_bool(s, &ch->ch_gate);
+	state_bool(s, &ch->ch_loaded);
+	state_bool(s, &ch->ch_counting);
+	state_bool(s, &ch->ch_high_next);
+	state_bool(s, &ch->ch_write_high);
+	state_u8(s, &ch->ch_write_low);
+	state_u32_max(s, &ch->ch_count, channel_modulus(ch));
+	state_u32_max(s, &ch->ch_reload, channel_modulus(ch));
+	state_u64(s, &ch->ch_takeover);
+	state_u64(s, &ch->ch_start);
+	state_u64(s, &ch->ch_paused);
+	state_bool(s, &ch->ch_latched);
+	state_bool(s, &ch->ch_status_latched);
+	state_u16(s, &ch->ch_latch);
+	state_u8(s, &ch->ch_status);
+	if (ch->ch_count == 0 || ch->ch_access == ACCESS_LATCH)
+		state_bad(s, "a channel without a count or a way to it");
+}
+
+/*
+ * What pit_arm() relies on, so that each of its times comes and passes; NULL,
+ * or what is wrong.
+ */
+static const char *
+pit_wrong(const struct channel channel[3], uint64_t delivered, uint64_t tick)
+{
+	unsigned n;
+
+	for (n = 0; n < 3; n++) {
+		if (channel[n].ch_counting && channel[n].ch_start > tick + 1)
+			return ("a channel comes from the future");
+		if (channel[n].ch_reload != 0 && (!channel[n].ch_counting ||
+		    !channel_periodic(&channel[n]) ||
+		    channel[n].ch_takeover < channel[n].ch_start ||
+		    channel[n].ch_takeover < channel[n].ch_reload / 2 + 1))
+			return ("a count waits for a period that never ends");
+	}
+	if (!channel[0].ch_gate || !channel[1].ch_gate)
+		return ("a channel's gate is not what it is tied to");
+	if (delivered > channel_edges(&channel[0], tick))
+		return ("more edges were delivered than there were");
+	return (NULL);
+}
+
+void
+i8253_state(struct i8253 *p, struct state *s)
+{
+	uint64_t epoch, delivered, last, now;
+	struct channel channel[3];
+	const char *why;
+	uint8_t portb;
+	unsigned n;
+
+	pthread_mutex_lock(&p->p_lock);
+	epoch = p->p_epoch;
+	delivered = p->p_delivered;
+	last = p->p_last;
+	portb = p->p_portb;
+	now = clock_now(p->p_clock);
+	state_begin(s, "i8253", 0, 1);
+	state_u64(s, &epoch);
+	for (n = 0; n < 3; n++) {
+		channel[n] = p->p_channel[n];
+		channel_state(&channel[n], s);
+	}
+	state_u64(s, &delivered);
+	state_u64(s, &last);
+	state_u8_max(s, &portb, PORTB_WRITABLE);
+	if (epoch > now || last > now)
+		state_bad(s, "it comes from the future");
+	if (state_loaded(s) && (why = pit_wrong(channel, delivered,
+	    clock_ticks(now - epoch, I8253_HZ))) != NULL)
+		state_bad(s, why);
+	if (state_loaded(s)) {
+		p->p_epoch = epoch;
+		for (n = 0; n < 3; n++)
+			p->p_channel[n] = channel[n];
+		p->p_delivered = delivered;
+		p->p_last = last;
+		p->p_portb = portb;
+		pit_arm(p);
+	}
+	state_end(s);
 	pthread_mutex_unlock(&p->p_lock);
 }

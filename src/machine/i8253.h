@@ -16,5 +16,6 @@ struct i8253	*i8253_new(struct bus *ports, struct clock *,
 		    const struct irq *);
 void		 i8253_free(struct i8253 *);
 void		 i8253_reset(struct i8253 *);
+void		 i8253_state(struct i8253 *, struct state *);
 
 #endif

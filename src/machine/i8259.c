@@ -485,3 +485,49 @@ i8259_reset(struct i8259 *i)
 	i8259_update(i);
 	pthread_mutex_unlock(&i->i_lock);
 }
+
+static void
+chip_state(struct chip *c, struct state *s)
+{
+	state_u8(s, &c->ic_lines);
+	state_u8(s, &c->ic_edges);
+	state_u8_max(s, &c->ic_elcr, c->ic_elcr_mask);
+	state_u8(s, &c->ic_imr);
+	state_u8(s, &c->ic_isr);
+	state_u8_max(s, &c->ic_base, 0xf8);
+	state_u8_max(s, &c->ic_lowest, 7);
+	state_u8_max(s, &c->ic_init, 4);
+	state_bool(s, &c->ic_need_icw4);
+	state_bool(s, &c->ic_single);
+	state_bool(s, &c->ic_aeoi);
+	state_bool(s, &c->ic_rotate_aeoi);
+	state_bool(s, &c->ic_sfnm);
+	state_bool(s, &c->ic_smm);
+	state_bool(s, &c->ic_poll);
+	state_bool(s, &c->ic_read_isr);
+	if ((c->ic_elcr & ~c->ic_elcr_mask) != 0 || (c->ic_base & 7) != 0)
+		state_bad(s, "a register has bits that it cannot have");
+}
+
+/* INT is told anew, whatever was told before. */
+void
+i8259_state(struct i8259 *i, struct state *s)
+{
+	struct chip chip[2];
+	unsigned n;
+
+	pthread_mutex_lock(&i->i_lock);
+	state_begin(s, "i8259", 0, 1);
+	for (n = 0; n < 2; n++) {
+		chip[n] = i->i_chip[n];
+		chip_state(&chip[n], s);
+	}
+	if (state_loaded(s)) {
+		for (n = 0; n < 2; n++)
+			i->i_chip[n] = chip[n];
+		i->i_int = -1;
+		i8259_update(i);
+	}
+	state_end(s);
+	pthread_mutex_unlock(&i->i_lock);
+}

@@ -15,6 +15,7 @@ struct i8259	*i8259_new(struct bus *ports, void (*intr)(void *, int level),
 		    void *arg);
 void		 i8259_free(struct i8259 *);
 void		 i8259_reset(struct i8259 *);
+void		 i8259_state(struct i8259 *, struct state *);
 /* Level of an input 0..15. Any thread. */
 void		 i8259_set(struct i8259 *, unsigned line, int level);
 /* Does a rising edge of this input wait, unmasked? Any thread. */

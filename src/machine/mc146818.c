@@ -489,3 +489,43 @@ mc146818_reset(struct mc146818 *c)
 	rtc_sync(c);
 	pthread_mutex_unlock(&c->c_lock);
 }
+
+/* A time that may be so, with a year to go on. */
+static bool
+time_valid(int64_t t)
+{
+	return (t >= TIME_MIN * SECOND &&
+	    t <= (TIME_MAX + 366 * DAY) * SECOND);
+}
+
+void
+mc146818_state(struct mc146818 *c, struct state *s)
+{
+	uint8_t ram[RAM_SIZE], rtc_index;
+	int64_t offset, synced, t;
+
+	pthread_mutex_lock(&c->c_lock);
+	if (!s->s_loading)
+		rtc_sync(c);
+	memcpy(ram, c->c_ram, sizeof(ram));
+	rtc_index = c->c_index;
+	offset = c->c_offset;
+	synced = c->c_synced;
+	state_begin(s, "mc146818", 0, 1);
+	state_bytes(s, ram, sizeof(ram));
+	state_u8_max(s, &rtc_index, RAM_SIZE - 1);
+	state_i64(s, &offset);
+	state_i64(s, &synced);
+	if (__builtin_add_overflow((int64_t)clock_wall(c->c_clock), offset,
+	    &t) || (s->s_loading && (!time_valid(t) || !time_valid(synced))))
+		state_bad(s, "its time is out of range");
+	if (state_loaded(s)) {
+		memcpy(c->c_ram, ram, sizeof(ram));
+		c->c_index = rtc_index;
+		c->c_offset = offset;
+		c->c_synced = synced;
+		rtc_sync(c);
+	}
+	state_end(s);
+	pthread_mutex_unlock(&c->c_lock);
+}

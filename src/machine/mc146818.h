@@ -16,5 +16,6 @@ struct mc146818	*mc146818_new(struct bus *ports, struct clock *,
 void		 mc146818_free(struct mc146818 *);
 /* The time and the memory outlive it. */
 void		 mc146818_reset(struct mc146818 *);
+void		 mc146818_state(struct mc146818 *, struct state *);
 
 #endif

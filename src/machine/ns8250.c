@@ -631,3 +631,86 @@ ns8250_reset(struct ns8250 *n)
 	uart_update(n);
 	pthread_mutex_unlock(&n->n_lock);
 }
+
+/* Its registers, one after the other. */
+#define STATE_REGS	9
+
+static void
+uart_registers(struct ns8250 *n, uint8_t *regs[STATE_REGS],
+    uint8_t masks[STATE_REGS])
+{
+	const struct { uint8_t *reg, mask; } all[STATE_REGS] = {
+		{ &n->n_ier, 0x0f }, { &n->n_fcr, 0xc9 }, { &n->n_lcr, 0xff },
+		{ &n->n_mcr, 0x1f }, { &n->n_msr, 0xff }, { &n->n_scr, 0xff },
+		{ &n->n_dll, 0xff }, { &n->n_dlm, 0xff },
+		{ &n->n_errors, LSR_ERRORS }
+	};
+	unsigned i;
+
+	for (i = 0; i < STATE_REGS; i++) {
+		regs[i] = all[i].reg;
+		masks[i] = all[i].mask;
+	}
+}
+
+/* Takes over what was loaded. */
+static void
+uart_load(struct ns8250 *n, const uint8_t *fifo, unsigned count,
+    const uint8_t *in, unsigned waits)
+{
+	memcpy(n->n_fifo, fifo, count);
+	n->n_fifo_first = 0;
+	n->n_fifo_count = count;
+	memcpy(n->n_in, in, waits);
+	n->n_in_first = 0;
+	n->n_in_count = waits;
+	if (n->n_in_paused &&
+	    loop_post(n->n_config.nc_loop, uart_resume, n) == 0)
+		n->n_in_paused = false;
+	uart_update(n);
+}
+
+/*
+ * What the guest has of it, and the input that it has not yet taken. Output
+ * was sent when it was written: what waits for the other end is not the
+ * machine's any more.
+ */
+void
+ns8250_state(struct ns8250 *n, struct state *s)
+{
+	uint8_t *regs[STATE_REGS], masks[STATE_REGS], values[STATE_REGS];
+	uint8_t fifo[FIFO_SIZE], in[IN_SIZE];
+	uint32_t count, waits;
+	unsigned i;
+	bool thre;
+
+	pthread_mutex_lock(&n->n_lock);
+	count = n->n_fifo_count;
+	waits = n->n_in_count;
+	thre = n->n_thre_irq;
+	for (i = 0; i < count; i++)
+		fifo[i] = n->n_fifo[(n->n_fifo_first + i) % FIFO_SIZE];
+	for (i = 0; i < waits; i++)
+		in[i] = n->n_in[(n->n_in_first + i) % IN_SIZE];
+	uart_registers(n, regs, masks);
+	state_begin(s, "ns8250", 0, 1);
+	for (i = 0; i < STATE_REGS; i++) {
+		values[i] = *regs[i];
+		state_u8(s, &values[i]);
+		if ((values[i] & ~masks[i]) != 0)
+			state_bad(s, "a register has bits that it cannot have");
+	}
+	state_bool(s, &thre);
+	state_u32_max(s, &count, values[1] & FCR_ENABLE ? FIFO_SIZE : 1);
+	state_bytes(s, fifo, count);
+	state_u32_max(s, &waits, IN_SIZE);
+	state_bytes(s, in, waits);
+	if (state_loaded(s)) {
+		for (i = 0; i < STATE_REGS; i++)
+			*regs[i] = values[i];
+		n->n_thre_irq = thre;
+		uart_load(n, fifo, count, in, waits);
+	}
+	state_end(s);
+	pthread_mutex_unlock(&n->n_lock);
+}

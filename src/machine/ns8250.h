@@ -24,6 +24,7 @@ struct ns8250	*ns8250_new(struct bus *ports, const struct ns8250_config *);
 /* Drops what was not yet written. After the loop has ended. */
 void		 ns8250_free(struct ns8250 *);
 void		 ns8250_reset(struct ns8250 *);
+void		 ns8250_state(struct ns8250 *, struct state *);
 /* Waits until all output is written, as long as the other end takes some of it
  * every stall_ms; false if it gave up. Not on the loop's thread's hot path. */
 bool		 ns8250_drain(struct ns8250 *, unsigned stall_ms);

@@ -505,3 +505,56 @@ pci_assign(struct pci *pc)
 	bars_update(pc);
 	pthread_mutex_unlock(&pc->pc_lock);
 }
+
+/* --- state ----------------------------------------------------------------- */
+
+/* What the guest may change of configuration space, and INTA#'s level. */
+static void
+function_state(struct pci_function *pf, struct state *s)
+{
+	uint8_t config[sizeof(pf->pf_config)];
+	bool asserted;
+	unsigned i;
+
+	pthread_mutex_lock(&pf->pf_intx_lock);
+	memcpy(config, pf->pf_config, sizeof(config));
+	asserted = pf->pf_asserted;
+	state_begin(s, "PCI function", pf->pf_slot, 1);
+	state_same(s, "vendor and device", cfg_get(pf, CFG_VENDOR, 4));
+	state_bytes(s, config, sizeof(config));
+	state_bool(s, &asserted);
+	if (state_loaded(s)) {
+		for (i = 0; i < sizeof(config); i++)
+			pf->pf_config[i] = (uint8_t)(
+			    (pf->pf_config[i] & ~pf->pf_writable[i]) |
+			    (config[i] & pf->pf_writable[i]));
+		pf->pf_asserted = asserted;
+		intx_update(pf);
+	}
+	state_end(s);
+	pthread_mutex_unlock(&pf->pf_intx_lock);
+}
+
+void
+pci_state(struct pci *pc, struct state *s)
+{
+	uint32_t address;
+	int slot;
+
+	pthread_mutex_lock(&pc->pc_lock);
+	address = pc->pc_address;
+	state_begin(s, "PCI bus", 0, 1);
+	state_u32(s, &address);
+	if ((address & ~0x80fffffcu) != 0)
+		state_bad(s, "its address register is none");
+	if (state_loaded(s))
+		pc->pc_address = address;
+	for (slot = 0; slot < PCI_SLOTS; slot++)
+		if (pc->pc_slot[slot] != NULL)
+			function_state(pc->pc_slot[slot], s);
+	/* also after an error: the registers may have changed */
+	if (s->s_loading)
+		bars_update(pc);
+	state_end(s);
+	pthread_mutex_unlock(&pc->pc_lock);
+}

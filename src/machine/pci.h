@@ -67,6 +67,8 @@ void		 pci_remove(struct pci_function *);
 uint8_t		 pci_capability(struct pci_function *, uint8_t id, uint8_t len);
 /* Bus reset: decoding off, BARs 0, what the guest wrote gone. */
 void		 pci_reset(struct pci *);
+/* The bus and every function's configuration space, BARs and INTA#. */
+void		 pci_state(struct pci *, struct state *);
 /* For firmware that configures the bus itself: the host bridge is one that it
  * knows, and how the board's lines run say the Interrupt Line registers,
  * read-only. Before VCPUs run, after the last pci_add(). */

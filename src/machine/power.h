@@ -35,6 +35,7 @@ struct i8042;
 struct i8042	*i8042_new(struct bus *ports, const struct power *);
 void		 i8042_free(struct i8042 *);
 void		 i8042_reset(struct i8042 *);
+void		 i8042_state(struct i8042 *, struct state *);
 
 /* System control port A (92h), the reset register (CF9h), port 80h. */
 struct reset;
@@ -45,6 +46,7 @@ struct reset;
 struct reset	*reset_new(struct bus *ports, const struct power *);
 void		 reset_free(struct reset *);
 void		 reset_reset(struct reset *);
+void		 reset_state(struct reset *, struct state *);
 /* CF9 lies inside PCI's address register, which hands it on. */
 const struct window *reset_window(struct reset *);
 
@@ -62,6 +64,7 @@ struct acpi_pm	*acpi_pm_new(struct bus *ports, struct clock *,
 		    const struct irq *, const struct power *);
 void		 acpi_pm_free(struct acpi_pm *);
 void		 acpi_pm_reset(struct acpi_pm *);
+void		 acpi_pm_state(struct acpi_pm *, struct state *);
 /* The power button was pressed. Any thread. */
 void		 acpi_pm_button(struct acpi_pm *);
 /* What the guest has done about that: it has the button's event disabled, it

@@ -146,3 +146,22 @@ reset_window(struct reset *r)
 {
 	return (&r->r_cf9);
 }
+
+static void
+port_state(struct state *s, atomic_uchar *port)
+{
+	uint8_t v = atomic_load(port);
+
+	state_u8(s, &v);
+	atomic_store(port, v);
+}
+
+void
+reset_state(struct reset *r, struct state *s)
+{
+	state_begin(s, "reset ports", 0, 1);
+	port_state(s, &r->r_porta_value);
+	port_state(s, &r->r_cf9_value);
+	port_state(s, &r->r_post_value);
+	state_end(s);
+}

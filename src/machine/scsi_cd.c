@@ -566,3 +566,13 @@ scsi_cd_init(struct scsi_cd *cd, uint64_t size, const char serial[20])
 	cd->cd_blocks = size / BLOCK;
 	memcpy(cd->cd_serial, serial, sizeof(cd->cd_serial));
 }
+
+void
+scsi_cd_state(struct scsi_cd *cd, struct state *s)
+{
+	state_begin(s, "CD-ROM drive", 0, 1);
+	state_same(s, "disc's size in blocks", cd->cd_blocks);
+	state_bool(s, &cd->cd_locked);
+	state_bool(s, &cd->cd_open);
+	state_end(s);
+}

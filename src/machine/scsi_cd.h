@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/state.h"
+
 #define SCSI_CDB_MAX	32
 #define SCSI_SENSE_SIZE	18
 #define SCSI_DATA_MAX	128
@@ -36,6 +38,7 @@ void	scsi_cd_init(struct scsi_cd *, uint64_t size, const char serial[20]);
  * there. The caller holds the device's lock. */
 void	scsi_cd_command(struct scsi_cd *, unsigned lun,
 	    const uint8_t cdb[SCSI_CDB_MAX], struct scsi_answer *);
+void	scsi_cd_state(struct scsi_cd *, struct state *);
 /* The disc could not be read. */
 void	scsi_cd_medium_error(struct scsi_answer *);
 

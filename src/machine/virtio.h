@@ -85,6 +85,12 @@ struct virtio_ops {
 	void	(*vo_config_write)(void *arg, uint32_t offset, uint8_t value);
 	/* the driver set DRIVER_OK; features are final */
 	void	(*vo_start)(void *arg);
+	/* Returns when no request is in flight, as vo_reset, but the queues go
+	 * on: what the driver has put there is carried out, too. */
+	void	(*vo_settle)(void *arg);
+	/* Saves or loads what is the device's own, requests in flight not
+	 * being among it. */
+	void	(*vo_state)(void *arg, struct state *);
 };
 
 /* Which window the driver came through since the last reset. */
@@ -125,6 +131,13 @@ void	virtio_fini(struct virtio *);
 /* As the machine's reset does. Takes the lock. */
 void	virtio_reset(struct virtio *);
 
+/*
+ * Waits for what is in flight; no VCPU runs. Then the transport, the queues
+ * and the device's own state may be saved or loaded. Both take the lock.
+ */
+void	virtio_settle(struct virtio *);
+void	virtio_state(struct virtio *, struct state *);
+
 /* The lock is held for all of the following. */
 
 /*
@@ -150,6 +163,8 @@ virtio_has(const struct virtio *v, uint64_t feature)
  */
 bool	vq_enable(struct virtqueue *);
 void	vq_reset(struct virtqueue *);
+/* Does not touch the queue when what is loaded is not good. */
+void	vq_state(struct virtqueue *, struct state *);
 /* 1: chain filled in, 0: ring empty, -1: broken (virtio_broken() was called) */
 int	vq_pop(struct virtqueue *, struct vq_chain *);
 /* Returns a chain with len bytes written by the device. */

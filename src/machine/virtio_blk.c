@@ -359,6 +359,14 @@ blk_wait_idle(void *arg)
 		pthread_cond_wait(&b->b_idle, &b->b_virtio.v_lock);
 }
 
+static void
+blk_state(void *arg, struct state *s)
+{
+	struct virtio_blk *b = arg;
+
+	state_same(s, "size in sectors", b->b_sectors);
+}
+
 static const struct virtio_ops blk_ops = {
 	.vo_name	= "virtio-blk",
 	.vo_id		= 2,
@@ -372,6 +380,8 @@ static const struct virtio_ops blk_ops = {
 	.vo_config_size	= sizeof(struct blk_config),
 	.vo_notify	= blk_notify,
 	.vo_reset	= blk_wait_idle,
+	.vo_settle	= blk_wait_idle,
+	.vo_state	= blk_state,
 };
 
 static void
@@ -447,4 +457,16 @@ virtio_blk_free(struct virtio_blk *b)
 	pthread_cond_destroy(&b->b_idle);
 	free(b->b_requests);
 	free(b);
+}
+
+void
+virtio_blk_settle(struct virtio_blk *b)
+{
+	virtio_settle(&b->b_virtio);
+}
+
+void
+virtio_blk_state(struct virtio_blk *b, struct state *s)
+{
+	virtio_state(&b->b_virtio, s);
 }

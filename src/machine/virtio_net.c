@@ -440,6 +440,18 @@ net_config_write(void *arg, uint32_t offset, uint8_t value)
 		n->n_virtio.v_config[offset] = value;
 }
 
+/* Buffers may be there of which the loop has not been told. */
+static void
+net_state(void *arg, struct state *s)
+{
+	struct virtio_net *n = arg;
+
+	state_bytes(s, n->n_virtio.v_config,
+	    sizeof(((struct net_config *)0)->mac));
+	if (state_loaded(s))
+		loop_timer_set(n->n_wake, 0);
+}
+
 static const struct virtio_ops net_ops = {
 	.vo_name	= "virtio-net",
 	.vo_id		= 1,
@@ -456,6 +468,7 @@ static const struct virtio_ops net_ops = {
 	.vo_notify	= net_notify,
 	.vo_reset	= net_stop,
 	.vo_config_write = net_config_write,
+	.vo_state	= net_state,
 };
 
 int
@@ -519,4 +532,10 @@ virtio_net_free(struct virtio_net *n)
 	loop_timer_free(n->n_wake);
 	virtio_fini(&n->n_virtio);
 	free(n);
+}
+
+void
+virtio_net_state(struct virtio_net *n, struct state *s)
+{
+	virtio_state(&n->n_virtio, s);
 }

@@ -32,6 +32,7 @@ const struct network_port *virtio_net_port(struct virtio_net *);
 void	virtio_net_connect(struct virtio_net *, struct network *);
 void	virtio_net_count(struct virtio_net *, struct virtio_net_counts *);
 void	virtio_net_reset(struct virtio_net *);
+void	virtio_net_state(struct virtio_net *, struct state *);
 /* After the last access through the bus and the last run of the loop. NULL is
  * allowed. */
 void	virtio_net_free(struct virtio_net *);

@@ -826,6 +826,95 @@ pci_cfg_write(void *arg, unsigned offset, unsigned size, uint32_t value)
 	w->w_write(w->w_arg, at, length, value);
 }
 
+/* --- state ---------------------------------------------------------------- */
+
+void
+virtio_settle(struct virtio *v)
+{
+	virtio_enter(v);
+	if (v->v_ops->vo_settle != NULL)
+		v->v_ops->vo_settle(v->v_arg);
+	virtio_leave(v);
+}
+
+/* What the transport has; everything may be anything when it was loaded. */
+struct transport {
+	uint64_t	t_features;
+	uint32_t	t_device_select, t_driver_select;
+	uint16_t	t_queue_select;
+	uint8_t		t_status, t_isr, t_driver, t_generation;
+};
+
+/* The rules at the head of this file. */
+static const char *
+transport_wrong(const struct virtio *v, const struct transport *t)
+{
+	const bool settled = t->t_driver == VIRTIO_LEGACY ||
+	    (t->t_status & VIRTIO_STATUS_FEATURES_OK) != 0;
+
+	if ((t->t_status & ~(STATUS_DRIVER_BITS |
+	    VIRTIO_STATUS_NEEDS_RESET)) != 0)
+		return ("its status is none");
+	if (settled && (t->t_features & ~v->v_offered) != 0)
+		return ("its driver took features that are not offered");
+	if ((t->t_status & VIRTIO_STATUS_FEATURES_OK) != 0 &&
+	    (t->t_driver != VIRTIO_MODERN ||
+	    (t->t_features & VIRTIO_F_VERSION_1) == 0))
+		return ("its driver is neither old nor new");
+	return (NULL);
+}
+
+static void
+transport_state(struct virtio *v, struct state *s)
+{
+	struct transport t = { .t_features = v->v_features,
+		.t_device_select = v->v_device_select,
+		.t_driver_select = v->v_driver_select,
+		.t_queue_select = v->v_queue_select, .t_status = v->v_status,
+		.t_isr = v->v_isr, .t_driver = (uint8_t)v->v_driver,
+		.t_generation = v->v_generation };
+	const char *why;
+
+	state_u64(s, &t.t_features);
+	state_u32(s, &t.t_device_select);
+	state_u32(s, &t.t_driver_select);
+	state_u16(s, &t.t_queue_select);
+	state_u8(s, &t.t_status);
+	state_u8_max(s, &t.t_isr, VIRTIO_ISR_QUEUE | VIRTIO_ISR_CONFIG);
+	state_u8_max(s, &t.t_driver, VIRTIO_MODERN);
+	state_u8(s, &t.t_generation);
+	if ((why = transport_wrong(v, &t)) != NULL)
+		state_bad(s, why);
+	if (!state_loaded(s))
+		return;
+	v->v_features = t.t_features;
+	v->v_device_select = t.t_device_select;
+	v->v_driver_select = t.t_driver_select;
+	v->v_queue_select = t.t_queue_select;
+	v->v_status = t.t_status;
+	v->v_isr = t.t_isr;
+	v->v_driver = (enum virtio_driver)t.t_driver;
+	v->v_generation = t.t_generation;
+	irq_set(&v->v_pci.pf_irq, v->v_isr != 0);
+}
+
+void
+virtio_state(struct virtio *v, struct state *s)
+{
+	unsigned i;
+
+	virtio_enter(v);
+	state_begin(s, v->v_ops->vo_name, v->v_pci.pf_slot, 1);
+	state_same(s, "features", v->v_offered);
+	transport_state(v, s);
+	for (i = 0; i < v->v_ops->vo_nqueues; i++)
+		vq_state(&v->v_queue[i], s);
+	if (v->v_ops->vo_state != NULL)
+		v->v_ops->vo_state(v->v_arg, s);
+	state_end(s);
+	virtio_leave(v);
+}
+
 /* --- life ----------------------------------------------------------------- */
 
 static void

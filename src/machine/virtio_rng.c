@@ -107,3 +107,9 @@ virtio_rng_free(struct virtio_rng *r)
 	virtio_fini(&r->r_virtio);
 	free(r);
 }
+
+void
+virtio_rng_state(struct virtio_rng *r, struct state *s)
+{
+	virtio_state(&r->r_virtio, s);
+}

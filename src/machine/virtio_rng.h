@@ -12,6 +12,7 @@ struct virtio_rng;
 int	virtio_rng_new(struct virtio_rng **, const struct guest_memory *,
 	    struct pci *, const struct irq *);
 void	virtio_rng_reset(struct virtio_rng *);
+void	virtio_rng_state(struct virtio_rng *, struct state *);
 /* After the last access through the bus. NULL is allowed. */
 void	virtio_rng_free(struct virtio_rng *);
 

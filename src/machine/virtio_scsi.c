@@ -356,7 +356,23 @@ scsi_wait_idle(void *arg)
 
 	while (s->s_inflight != 0)
 		pthread_cond_wait(&s->s_idle, &s->s_virtio.v_lock);
+}
+
+static void
+scsi_reset(void *arg)
+{
+	struct virtio_scsi *s = arg;
+
+	scsi_wait_idle(s);
 	s->s_cd.cd_locked = false;
+}
+
+static void
+scsi_state(void *arg, struct state *st)
+{
+	struct virtio_scsi *s = arg;
+
+	scsi_cd_state(&s->s_cd, st);
 }
 
 static const struct virtio_ops scsi_ops = {
@@ -369,7 +385,9 @@ static const struct virtio_ops scsi_ops = {
 	.vo_queue_size	= { 16, 16, REQUEST_QUEUE },
 	.vo_config_size	= sizeof(struct scsi_config),
 	.vo_notify	= scsi_notify,
-	.vo_reset	= scsi_wait_idle,
+	.vo_reset	= scsi_reset,
+	.vo_settle	= scsi_wait_idle,
+	.vo_state	= scsi_state,
 };
 
 int
@@ -430,4 +448,16 @@ virtio_scsi_free(struct virtio_scsi *s)
 	pthread_cond_destroy(&s->s_idle);
 	free(s->s_requests);
 	free(s);
+}
+
+void
+virtio_scsi_settle(struct virtio_scsi *s)
+{
+	virtio_settle(&s->s_virtio);
+}
+
+void
+virtio_scsi_state(struct virtio_scsi *s, struct state *st)
+{
+	virtio_state(&s->s_virtio, st);
 }

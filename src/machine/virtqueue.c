@@ -91,22 +91,27 @@ used_event_offset(const struct virtqueue *vq)
 
 /* --- life ----------------------------------------------------------------- */
 
-bool
-vq_enable(struct virtqueue *vq)
+static bool
+size_valid(const struct virtqueue *vq)
 {
-	struct virtio *v = vq->vq_dev;
-	const struct guest_memory *gm = v->v_memory;
-	size_t size = vq->vq_size;
+	const unsigned size = vq->vq_size;
 
-	if (size == 0 || size > vq->vq_size_max || (size & (size - 1)) != 0) {
-		virtio_broken(v, "queue size is not a power of two in range");
-		return (false);
-	}
+	return (size != 0 && size <= vq->vq_size_max &&
+	    (size & (size - 1)) == 0);
+}
+
+/* Finds the queue in RAM; NULL, or what is wrong with it. */
+static const char *
+vq_find(struct virtqueue *vq)
+{
+	const struct guest_memory *gm = vq->vq_dev->v_memory;
+	const size_t size = vq->vq_size;
+
+	if (!size_valid(vq))
+		return ("queue size is not a power of two in range");
 	if (vq->vq_desc % 16 != 0 || vq->vq_avail % 2 != 0 ||
-	    vq->vq_used % 4 != 0) {
-		virtio_broken(v, "queue is misaligned");
-		return (false);
-	}
+	    vq->vq_used % 4 != 0)
+		return ("queue is misaligned");
 	/* The event words belong to the rings whether negotiated or not. */
 	vq->vq_desc_host = gpa_host(gm, vq->vq_desc,
 	    size * sizeof(struct vring_desc));
@@ -115,8 +120,18 @@ vq_enable(struct virtqueue *vq)
 	vq->vq_used_host = gpa_host(gm, vq->vq_used,
 	    avail_event_offset(vq) + 2);
 	if (vq->vq_desc_host == NULL || vq->vq_avail_host == NULL ||
-	    vq->vq_used_host == NULL) {
-		virtio_broken(v, "queue is outside of memory");
+	    vq->vq_used_host == NULL)
+		return ("queue is outside of memory");
+	return (NULL);
+}
+
+bool
+vq_enable(struct virtqueue *vq)
+{
+	const char *why;
+
+	if ((why = vq_find(vq)) != NULL) {
+		virtio_broken(vq->vq_dev, why);
 		return (false);
 	}
 	vq->vq_last_avail = 0;
@@ -134,6 +149,28 @@ vq_reset(struct virtqueue *vq)
 	vq->vq_desc = vq->vq_avail = vq->vq_used = 0;
 	vq->vq_desc_host = vq->vq_avail_host = vq->vq_used_host = NULL;
 	vq->vq_last_avail = vq->vq_used_idx = vq->vq_signalled = 0;
+}
+
+void
+vq_state(struct virtqueue *live, struct state *s)
+{
+	struct virtqueue vq = *live;
+	const char *why;
+
+	state_u16(s, &vq.vq_size);
+	state_bool(s, &vq.vq_enabled);
+	state_u64(s, &vq.vq_desc);
+	state_u64(s, &vq.vq_avail);
+	state_u64(s, &vq.vq_used);
+	state_u16(s, &vq.vq_last_avail);
+	state_u16(s, &vq.vq_used_idx);
+	state_u16(s, &vq.vq_signalled);
+	if (!state_loaded(s))
+		return;
+	if (vq.vq_enabled && (why = vq_find(&vq)) != NULL)
+		state_bad(s, why);
+	else
+		*live = vq;
 }
 
 /* --- taking chains -------------------------------------------------------- */

@@ -108,6 +108,21 @@ ci_reset(void *arg)
 	memset(c->c_stored, 0, sizeof(c->c_stored));
 }
 
+static void
+ci_state(void *arg, struct state *s)
+{
+	struct vmmci *c = arg;
+	uint32_t command = c->c_command;
+
+	state_u32_max(s, &command, VMMCI_SYNCRTC);
+	state_bytes(s, c->c_stored, sizeof(c->c_stored));
+	state_bool(s, &c->c_seen);
+	state_bytes(s, c->c_virtio.v_config + CONFIG_SECONDS,
+	    CONFIG_SIZE - CONFIG_SECONDS);
+	if (state_loaded(s))
+		set_command(c, command);
+}
+
 static const struct virtio_ops ci_ops = {
 	.vo_name	= "vmmci",
 	.vo_id		= 0xffff,
@@ -120,6 +135,7 @@ static const struct virtio_ops ci_ops = {
 	.vo_reset	= ci_reset,
 	.vo_config_read	= ci_config_read,
 	.vo_config_write = ci_config_write,
+	.vo_state	= ci_state,
 };
 
 static bool
@@ -199,4 +215,10 @@ vmmci_free(struct vmmci *c)
 		return;
 	virtio_fini(&c->c_virtio);
 	free(c);
+}
+
+void
+vmmci_state(struct vmmci *c, struct state *s)
+{
+	virtio_state(&c->c_virtio, s);
 }

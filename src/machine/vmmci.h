@@ -14,6 +14,7 @@ struct vmmci;
 int	vmmci_new(struct vmmci **, const struct guest_memory *,
 	    struct clock *, struct pci *, const struct irq *);
 void	vmmci_reset(struct vmmci *);
+void	vmmci_state(struct vmmci *, struct state *);
 /* After the last access through the bus. NULL is allowed. */
 void	vmmci_free(struct vmmci *);
 
