@@ -266,7 +266,7 @@ test-slow:
 
 bench:
 	@tools/deps build guest bench
-	$(MAKE) all guest
+	$(MAKE) all guest $(B)/tests/multiboot/guest.elf
 	bench/run --vmctl $(B)/bin/vmctl $(BENCHFLAGS)
 
 fuzz-insn: $(B)/tests/insn/insn_test
@@ -296,7 +296,7 @@ $(B)/fuzz/%: FORCE $(B)/gen/conf.c
 # The tour takes a thousand million instructions and more.
 lockstep:
 	@tools/deps build guest run
-	$(MAKE) all guest
+	$(MAKE) all guest $(B)/tests/multiboot/guest.elf
 	VMM_RUN_FLAGS="--engine soft,jit,lockstep --stats" \
 	    tools/run $(B) build/guest </dev/null
 
@@ -309,7 +309,7 @@ deps:
 
 run:
 	@tools/deps build guest run
-	$(MAKE) all guest
+	$(MAKE) all guest $(B)/tests/multiboot/guest.elf
 	tools/run $(B) build/guest
 
 check:

@@ -45,6 +45,13 @@ done
 "$work/work" nothing 1 >/dev/null 2>&1
 is $? 2 "an unknown workload is refused"
 
+"${CC:-cc}" "${flags[@]}" -o "$work/io" io.c 2>"$work/log"
+ok $? "what measures disks and networks compiles" "$work/log"
+"$work/io" disk-raw-seq-read-0 1 >/dev/null 2>&1
+is $? 2 "a row that is none is refused"
+like "$("$work/io" disk-raw-seq-read-1 1 2>&1)" '/dev/vdb: ' \
+    "a disk that is not there is said"
+
 python3 -S large.py >"$work/large.c"
 is "$(wc -l <"$work/large.c")" 2000 "the large C file has 2,000 lines"
 "${CC:-cc}" -std=gnu17 -Wall -Wextra -Werror -Wno-maybe-uninitialized \

@@ -10,9 +10,10 @@
  *	@@ NAME error TEXT
  *
  * A row is a command of the table below, whose time is that of the process, or
- * a workload of work(1), which takes its time itself. The same file runs as the
- * first process of a virtual machine, with its console as standard input and
- * output, and in a chroot, with pipes. It says "@@ready" when it is.
+ * a workload of work(1) or io(1), which take their time themselves. The same
+ * file runs as the first process of a virtual machine, with its console as
+ * standard input and output, and in a chroot, with pipes. It says "@@ready"
+ * when it is.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -166,7 +167,10 @@ openssl_answer(const char *text, double *ns, unsigned long long *times)
 static void
 answer(const char *name, const char *milliseconds)
 {
-	const char *const work[] = { "/bench/work", name, milliseconds, NULL };
+	const int io = strncmp(name, "disk-", 5) == 0 ||
+	    strncmp(name, "net-", 4) == 0;
+	const char *const work[] = { io ? "/bench/io" : "/bench/work", name,
+	    milliseconds, NULL };
 	const struct row *r = rows, *const end = rows +
 	    sizeof(rows) / sizeof(rows[0]);
 	const uint64_t start = now(), cpu = cpu_had();
