@@ -71,6 +71,7 @@ struct machine {
 
 	/* vmm(4) [I] */
 	int		 m_vmm;
+	char		 m_engine[64];	/* [I] its name */
 	uint32_t	 m_id;		/* 0: no VM yet */
 	pthread_t	 m_thread;
 	uint8_t		 m_sigstack[65536]; /* of the VCPU's thread */
@@ -148,6 +149,9 @@ struct acpi_config board_acpi(const struct machine *);
 void	*run_vcpu_thread(void *);
 /* Notes a request and gets the VCPU to look at it. Any thread. */
 void	run_request(struct machine *, unsigned);
+/* Makes the machine anew in place: memory, devices, firmware or kernel, CPU.
+ * The VCPU's thread, or nobody's yet. -1 with m_err. */
+int	run_power_on(struct machine *);
 /* Waits until the VCPU's thread has parked for REQUEST_PAUSE; false if it has
  * ended instead. */
 bool	run_wait_parked(struct machine *);

@@ -32,10 +32,14 @@ vm_engine(struct machine *m, struct err *err)
 	const char *name = m->m_config.mc_engine;
 
 	if (name == NULL || strcmp(name, "auto") == 0)
-		return (0);
+		name = getenv("VMM_ENGINE");	/* as vmm_open() has it */
+	if (name == NULL || name[0] == '\0')
+		name = "auto";
 	copy_name(ve.ve_name, sizeof(ve.ve_name), name);
-	if (vmm_ioctl(m->m_vmm, VMM_IOC_ENGINE, &ve) == 0)
+	if (vmm_ioctl(m->m_vmm, VMM_IOC_ENGINE, &ve) == 0) {
+		memcpy(m->m_engine, ve.ve_name, sizeof(m->m_engine));
 		return (0);
+	}
 	if (errno == EINVAL)
 		return (err_set(err, "%s; use --engine auto, kvm or soft",
 		    ve.ve_why));
@@ -120,6 +124,10 @@ machine_make(struct machine *m, struct err *err)
 	if (vm_new(m, err) == -1 || board_new(m, err) == -1)
 		return (-1);
 	m->m_made = true;
+	if (run_power_on(m) == -1) {
+		*err = m->m_err;
+		return (-1);
+	}
 	return (0);
 }
 
@@ -267,6 +275,12 @@ struct loop *
 machine_loop(struct machine *m)
 {
 	return (m->m_loop);
+}
+
+const char *
+machine_engine(const struct machine *m)
+{
+	return (m->m_engine);
 }
 
 uint32_t

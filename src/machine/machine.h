@@ -81,6 +81,7 @@ enum machine_end {
 
 struct machine;
 
+/* With what it boots loaded, ready to run. -1 with err. */
 int	machine_new(struct machine **, const struct machine_config *,
 	    struct err *);
 /* Runs the machine on threads of its own and the loop on this one, until it
@@ -109,6 +110,8 @@ void	machine_stats(struct machine *);
 /* For sources of the caller's own: signals, a time limit. */
 struct loop *machine_loop(struct machine *);
 uint32_t machine_vm_id(const struct machine *);
+/* The name of the engine that it runs on, without options. */
+const char *machine_engine(const struct machine *);
 void	machine_free(struct machine *);
 
 #endif

@@ -74,11 +74,8 @@ load_kernel(struct machine *m, struct vcpu_reg_state *regs)
 	return (0);
 }
 
-/*
- * The machine made anew in place: memory, devices, firmware or kernel, CPU.
- */
-static enum next
-power_on(struct machine *m)
+int
+run_power_on(struct machine *m)
 {
 	struct vm_resetcpu_params vrp = { .vrp_vm_id = m->m_id };
 
@@ -88,14 +85,12 @@ power_on(struct machine *m)
 		firmware_load(m->m_firmware, &m->m_memory,
 		    &vrp.vrp_init_state);
 	else if (load_kernel(m, &vrp.vrp_init_state) == -1)
-		return (end(m, MACHINE_ERROR));
-	if (vmm_ioctl(m->m_vmm, VMM_IOC_RESETCPU, &vrp) == -1) {
-		err_sys(&m->m_err, "cannot reset the CPU");
-		return (end(m, MACHINE_ERROR));
-	}
+		return (-1);
+	if (vmm_ioctl(m->m_vmm, VMM_IOC_RESETCPU, &vrp) == -1)
+		return (err_sys(&m->m_err, "cannot reset the CPU"));
 	m->m_run.vrp_irqready = 0;
 	m->m_run.vrp_continue = 0;
-	return (NEXT_RUN);
+	return (0);
 }
 
 static enum next exit_handle(struct machine *);
@@ -109,7 +104,7 @@ reset(struct machine *m, enum machine_end how)
 	    !m->m_config.mc_reset(m->m_config.mc_reset_arg)))
 		return (end(m, how));
 	log_info("%s: reset", m->m_config.mc_name);
-	return (power_on(m));
+	return (run_power_on(m) == -1 ? end(m, MACHINE_ERROR) : NEXT_RUN);
 }
 
 /* What the VCPU's thread did; then the engine's own counts. */
@@ -323,14 +318,13 @@ void *
 run_vcpu_thread(void *arg)
 {
 	struct machine *m = arg;
-	enum next next;
+	enum next next = NEXT_RUN;
 	bool stack;
 
 	/* An engine that needs one gives it to the thread for each RUN else. */
 	stack = hostfault_stack(m->m_sigstack, sizeof(m->m_sigstack));
 	m->m_run = (struct vm_run_params){ .vrp_vm_id = m->m_id,
 		.vrp_exit = &m->m_exit.vx_exit };
-	next = power_on(m);
 	while (next == NEXT_RUN) {
 		if (atomic_load(&m->m_request) != 0)
 			next = requests(m);

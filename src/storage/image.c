@@ -80,6 +80,9 @@ image_open_failed(const char *path, bool readonly, struct err *err)
 {
 	switch (errno) {
 	case ENOENT:
+		if (readonly)	/* a CD-ROM, or what an image stands on */
+			return (err_set(err, "image %s does not exist: check "
+			    "its name", path));
 		return (err_set(err, "disk %s does not exist: create it with "
 		    "vmctl create -s 10G %s", path, path));
 	case EISDIR:
@@ -91,7 +94,8 @@ image_open_failed(const char *path, bool readonly, struct err *err)
 			return (err_set(err, "disk %s is read-only: make it "
 			    "writable with chmod u+w %s", path, path));
 		return (err_set(err, "disk %s: permission denied: make it "
-		    "readable and writable for this user", path));
+		    "readable%s for this user", path,
+		    readonly ? "" : " and writable"));
 	case EROFS:
 		return (err_set(err, "disk %s is on a read-only file system: "
 		    "copy it to a writable one", path));

@@ -255,8 +255,7 @@ describe(struct vmprocess *vp)
 	cJSON_AddNumberToObject(json, "order", vp->vp_order);
 	cJSON_AddStringToObject(json, "tty", console_tty(vp->vp_console));
 	cJSON_AddStringToObject(json, "state", vm_state_name(vp->vp_state));
-	cJSON_AddStringToObject(json, "engine", vp->vp_config->cv_engine !=
-	    NULL ? vp->vp_config->cv_engine : "auto");
+	cJSON_AddStringToObject(json, "engine", machine_engine(vp->vp_machine));
 	cJSON_AddNumberToObject(json, "since", vp->vp_since);
 	list = cJSON_AddArrayToObject(json, "taps");
 	for (i = 0; i < vp->vp_config->cv_nnics; i++)

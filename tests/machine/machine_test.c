@@ -162,6 +162,13 @@ test_reset_asked(void **state)
 	assert_int_equal(resets, 3);
 }
 
+static bool
+kernel_gone(void *arg)
+{
+	(void)arg;
+	return (unlink(kernel) == 0);
+}
+
 /*
  * The guest counts its boots in CMOS and ends in the fifth; its own memory
  * begins anew each time.
@@ -170,6 +177,7 @@ static void
 test_reboot(void **state)
 {
 	struct machine_config mc = config();
+	struct machine *m;
 	uint32_t value = 0;
 	struct err err;
 	unsigned i;
@@ -205,11 +213,14 @@ test_reboot(void **state)
 		assert_int_equal(run(&mc, &value, &err), MACHINE_EXIT_PORT);
 		assert_int_equal(value, 55);
 	}
-	/* the kernel went away in between */
+	/* the kernel goes away in between */
 	COUNT(OUT8(0x92, 1), 0xf4);
-	mc.mc_kernel = "/tmp/machine_test.no_such_file";
+	mc.mc_reset = kernel_gone;
 	assert_int_equal(run(&mc, &value, &err), MACHINE_ERROR);
-	assert_non_null(strstr(err.e_text, "no_such_file"));
+	assert_non_null(strstr(err.e_text, kernel));
+	/* or was never there: there is no machine then */
+	assert_int_equal(machine_new(&m, &mc, &err), -1);
+	assert_non_null(strstr(err.e_text, kernel));
 }
 
 static void

@@ -472,6 +472,7 @@ test_refused(void **state)
 	    "\"config\":{\"name\":\"b\"}}");
 	REFUSED("EIO", f, START, "b", "/none", "", "");
 	REFUSED("EIO", f, START, "b", "/tmp", "", "");
+	REFUSED("EIO", f, START, "b", "/etc/passwd", "", "");
 	REFUSED("EIO", f, START, "b", f->f_guest, "",
 	    ",\"disks\":[{\"path\":\"/none\"}]");
 	REFUSED("EINVAL", f, "{\"command\":\"load\",\"file\":\"x\"}");
