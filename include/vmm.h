@@ -194,6 +194,22 @@ struct vmm_stats_params {
 	uint64_t	vst_reserved[12];
 };
 
+/*
+ * VMM_IOC_STATE: saves all that the VM has besides its memory, or loads it into
+ * the VM that it was saved of. EBUSY: a VCPU runs, or its last exit has not
+ * been answered by a RUN. ENOSPC: vsp_size says how much room it takes.
+ * EINVAL: what was to be loaded is not such a state, or of another
+ * configuration, as vsp_why says (written back in spite of the error); the
+ * VM has then to be loaded otherwise or to be reset.
+ */
+struct vmm_state_params {
+	uint32_t	vsp_vm_id;
+	uint32_t	vsp_load;	/* 0: save */
+	void		*vsp_data;
+	size_t		 vsp_size;	/* out: what was saved */
+	char		 vsp_why[192];
+};
+
 #define VMM_IOC_ENGINE	_IOWR('V', 128, struct vmm_engine_params)
 #define VMM_IOC_ENABLE	_IOW('V', 129, struct vmm_enable_params)
 #define VMM_IOC_IRQLINE	_IOW('V', 130, struct vmm_irqline_params)
@@ -205,6 +221,7 @@ struct vmm_stats_params {
 #define VMM_IOC_SHARE	_IOW('V', 136, struct vmm_share_params)
 #define VMM_IOC_ENGINEINFO _IOWR('V', 137, struct vmm_engineinfo_params)
 #define VMM_IOC_PAUSED	_IOW('V', 138, struct vmm_paused_params)
+#define VMM_IOC_STATE	_IOWR('V', 139, struct vmm_state_params)
 
 #ifdef __cplusplus
 }

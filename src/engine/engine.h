@@ -32,6 +32,7 @@
 
 #include <machine/vmmvar.h>
 
+struct state;		/* base/state.h */
 struct engine_vm;
 struct engine_vcpu;
 
@@ -207,6 +208,14 @@ struct engine_ops {
 	/* The guest's TSC minus the host's. */
 	int64_t	(*eo_tsc_offset)(struct engine_vcpu *);
 	uint8_t	(*eo_cpl)(struct engine_vcpu *);
+	/*
+	 * What is the VCPU's besides registers, MSRs and xstate, saved or
+	 * loaded: what waits at this boundary, and the TSC. Loaded last.
+	 * eo_midway: an instruction has begun that is not done; what has been
+	 * asked for must be answered by run() before anything can be saved.
+	 */
+	bool	(*eo_midway)(struct engine_vcpu *);
+	void	(*eo_state)(struct engine_vcpu *, struct state *);
 	/* Guest instructions executed so far. NULL: the engine cannot tell. */
 	uint64_t (*eo_insns)(struct engine_vcpu *);
 	/* What the engine counted besides, as lines of "name: value"; ends in

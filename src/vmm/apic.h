@@ -29,6 +29,7 @@
 
 struct apic_vm;
 struct lapic;
+struct state;		/* base/state.h */
 
 struct apic_callbacks {
 	/* VCPU id has something to look at (any thread; lock held). */
@@ -45,6 +46,8 @@ struct apic_callbacks {
 struct apic_vm	*apic_vm_new(unsigned ncpus, const struct apic_callbacks *);
 void		 apic_vm_free(struct apic_vm *);
 struct lapic	*apic_lapic(struct apic_vm *, unsigned id);
+/* All of them, saved or loaded. No VCPU runs. */
+void		 apic_vm_state(struct apic_vm *, struct state *);
 /*
  * init_only: what INIT leaves (SDM vol. 3A 11.4.7.3; APIC_BASE stays). Else
  * power-on, with the virtual wire mode that a PC's firmware leaves: on VCPU 0

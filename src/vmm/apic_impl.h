@@ -104,6 +104,9 @@ uint32_t lapic_mmio_read(struct lapic *, unsigned offset, unsigned size);
 void	lapic_mmio_write(struct lapic *, unsigned offset, unsigned size,
 	    uint32_t value);
 
+/* Could writes have left these registers? */
+bool	lapic_registers_valid(const struct lapic *);
+
 /* lapic_timer.c */
 void	lapic_timer_stop(struct lapic *);
 void	lapic_timer_update(struct lapic *);
@@ -131,6 +134,8 @@ void	ioapic_eoi(struct apic_vm *, uint8_t vector);
 /* A local APIC began to take interrupts: level-triggered ones try again. */
 void	ioapic_retry(struct apic_vm *);
 void	ioapic_init(struct ioapic *);
+/* Could writes have left these registers? */
+bool	ioapic_valid(const struct ioapic *);
 
 /* --- the VM ---------------------------------------------------------------------- */
 

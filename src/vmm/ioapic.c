@@ -233,3 +233,14 @@ ioapic_mmio_write(struct apic_vm *vm, unsigned offset, unsigned size,
 		break;
 	}
 }
+
+bool
+ioapic_valid(const struct ioapic *io)
+{
+	unsigned pin;
+
+	for (pin = 0; pin < IOAPIC_PINS; pin++)
+		if ((io->io_entry[pin] & ~(E_WRITABLE | E_REMOTE_IRR)) != 0)
+			return (false);
+	return ((io->io_id & ~0x0f000000u) == 0);
+}

@@ -63,6 +63,7 @@ static const struct command {
 	{ VMM_IOC_PAUSED,	cmd_paused,		false },
 	{ VMM_IOC_WAIT,		cmd_wait,		false },
 	{ VMM_IOC_STATS,	cmd_stats,		false },
+	{ VMM_IOC_STATE,	cmd_state,		true },
 };
 
 /* Room for the largest parameter structure. */
@@ -73,6 +74,7 @@ union params {
 	struct vmm_engine_params	engine;
 	struct vmm_engineinfo_params	engineinfo;
 	struct vmm_stats_params		stats;
+	struct vmm_state_params		state;
 };
 
 /* Signals that say what this thread itself just did. */

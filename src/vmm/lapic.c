@@ -536,6 +536,25 @@ register_write(struct lapic *l, unsigned n, uint32_t value)
 		l->l_reg[n] = value;
 }
 
+bool
+lapic_registers_valid(const struct lapic *l)
+{
+	uint32_t may;
+	unsigned n;
+
+	for (n = 0; n < LAPIC_NREGS; n++) {
+		may = registers[n].lr_writable | registers[n].lr_defined;
+		if (n == LAPIC_ID || n == LAPIC_LDR || n == LAPIC_DFR ||
+		    n == LAPIC_ICR_HIGH)
+			may = UINT32_MAX;	/* x2APIC's are wider */
+		else if (n == LAPIC_ESR)
+			may = 0xff;
+		if ((l->l_reg[n] & ~may) != 0)
+			return (false);
+	}
+	return (true);
+}
+
 /* --- the xAPIC page (11.4.1) --------------------------------------------------- */
 
 bool

@@ -97,6 +97,7 @@ int	cmd_irqline(struct call *, void *);
 int	cmd_irqstate(struct call *, void *);
 int	cmd_written(struct call *, void *);
 int	cmd_share(struct call *, void *);
+int	cmd_state(struct call *, void *);	/* state.c */
 
 /* --- VCPUs (vcpu.c, host.c) ---------------------------------------------- */
 

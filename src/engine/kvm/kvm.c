@@ -76,5 +76,7 @@ const struct engine_ops engine_kvm = {
 	.eo_setmsr = kvm_setmsr,
 	.eo_tsc_offset = kvm_tsc_offset,
 	.eo_cpl = kvm_cpl,
+	.eo_midway = kvm_midway,
+	.eo_state = kvm_state,
 	.eo_report = kvm_report,
 };

@@ -176,6 +176,10 @@ int	kvm_setregs(struct engine_vcpu *, uint64_t mask,
 int	kvm_getxstate(struct engine_vcpu *, void *);
 int	kvm_setxstate(struct engine_vcpu *, const void *);
 uint8_t	kvm_cpl(struct engine_vcpu *);
+/* Makes what kvm_ready() says fit the registers and events. 0 or errno. */
+int	kvm_regs_ready(struct engine_vcpu *);
+bool	kvm_midway(struct engine_vcpu *);	/* state.c */
+void	kvm_state(struct engine_vcpu *, struct state *);
 
 /* Only the CPU's own MSRs are KVM's; all others leave KVM_RUN. 0 or errno. */
 int	kvm_msr_filter(struct engine_vm *);

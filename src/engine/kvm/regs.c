@@ -395,8 +395,8 @@ regs_write(struct engine_vcpu *v, const struct vcpu_reg_state *r)
 }
 
 /* What kvm_ready() says from now on. */
-static int
-regs_ready(struct engine_vcpu *v)
+int
+kvm_regs_ready(struct engine_vcpu *v)
 {
 	struct kvm_vcpu_events e;
 	bool flag = (vcpu_regs(v)->rflags & FL_IF) != 0;
@@ -446,7 +446,7 @@ kvm_setregs(struct engine_vcpu *v, uint64_t mask,
 	if (r.vrs_gprs[VCPU_REGS_RIP] != vcpu_regs(v)->rip &&
 	    (error = events_forget(v, false)) != 0)
 		return (error);
-	if ((error = regs_write(v, &r)) != 0 || (error = regs_ready(v)) != 0)
+	if ((error = regs_write(v, &r)) != 0 || (error = kvm_regs_ready(v)) != 0)
 		return (error);
 	if (r.vrs_crs[VCPU_REGS_CR8] != cr8)
 		v->v_host->eh_write_cr8(v->v_arg, r.vrs_crs[VCPU_REGS_CR8]);
@@ -516,7 +516,7 @@ kvm_reset(struct engine_vcpu *v, const struct vcpu_reg_state *r)
 		return (error);
 	v->v_stashed = false;
 	v->v_in_size = 0;
-	if ((error = regs_ready(v)) != 0)
+	if ((error = kvm_regs_ready(v)) != 0)
 		return (error);
 	v->v_host->eh_write_cr8(v->v_arg, r->vrs_crs[VCPU_REGS_CR8]);
 	return (0);

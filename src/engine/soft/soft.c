@@ -22,6 +22,7 @@
 #include "engine/soft/run.h"
 #include "engine/soft/segment.h"
 #include "engine/soft/simd.h"
+#include "engine/soft/state.h"
 #include "engine/soft/stub.h"
 #include "engine/soft/sys.h"
 #include "engine/soft/vm.h"
@@ -462,6 +463,18 @@ soft_cpl(struct engine_vcpu *v)
 	return (v->ev_cpu.c_cpl);
 }
 
+static bool
+soft_midway(struct engine_vcpu *v)
+{
+	return (state_midway(&v->ev_cpu));
+}
+
+static void
+soft_state(struct engine_vcpu *v, struct state *s)
+{
+	state_cpu(&v->ev_cpu, s);
+}
+
 static uint64_t
 soft_insns(struct engine_vcpu *v)
 {
@@ -498,6 +511,8 @@ const struct engine_ops engine_soft = {
 	.eo_setmsr = soft_setmsr,
 	.eo_tsc_offset = soft_tsc_offset,
 	.eo_cpl = soft_cpl,
+	.eo_midway = soft_midway,
+	.eo_state = soft_state,
 	.eo_insns = soft_insns,
 	.eo_report = soft_report,
 };
