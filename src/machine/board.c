@@ -152,6 +152,24 @@ buses_new(struct machine *m, struct err *err)
 	return (made(m->m_ports != NULL ? m->m_mmio : NULL, "buses", err));
 }
 
+/* Which ends assert a line; the controllers know of it already. */
+static void
+wires_state(struct machine *m, struct state *s)
+{
+	uint32_t line[BOARD_LINES];
+	unsigned i;
+
+	pthread_mutex_lock(&m->m_wire_lock);
+	memcpy(line, m->m_line, sizeof(line));
+	state_begin(s, "interrupt lines", 0, 1);
+	for (i = 0; i < BOARD_LINES; i++)
+		state_u32(s, &line[i]);
+	if (state_loaded(s))
+		memcpy(m->m_line, line, sizeof(line));
+	state_end(s);
+	pthread_mutex_unlock(&m->m_wire_lock);
+}
+
 static void
 buses_free(struct machine *m)
 {
@@ -171,6 +189,12 @@ pic_reset(struct machine *m)
 {
 	i8259_reset(m->m_pic);
 	i8259_set_elcr(m->m_pic, PCI_LINES | 1u << IRQ_SCI);
+}
+
+static void
+pic_state(struct machine *m, struct state *s)
+{
+	i8259_state(m->m_pic, s);
 }
 
 static void
@@ -195,6 +219,12 @@ pit_reset(struct machine *m)
 }
 
 static void
+pit_state(struct machine *m, struct state *s)
+{
+	i8253_state(m->m_pit, s);
+}
+
+static void
 pit_free(struct machine *m)
 {
 	i8253_free(m->m_pit);
@@ -216,6 +246,12 @@ static void
 rtc_reset(struct machine *m)
 {
 	mc146818_reset(m->m_rtc);
+}
+
+static void
+rtc_state(struct machine *m, struct state *s)
+{
+	mc146818_state(m->m_rtc, s);
 }
 
 static void
@@ -249,6 +285,12 @@ com1_reset(struct machine *m)
 }
 
 static void
+com1_state(struct machine *m, struct state *s)
+{
+	ns8250_state(m->m_com1, s);
+}
+
+static void
 com1_free(struct machine *m)
 {
 	ns8250_free(m->m_com1);
@@ -267,6 +309,12 @@ static void
 kbc_reset(struct machine *m)
 {
 	i8042_reset(m->m_kbc);
+}
+
+static void
+kbc_state(struct machine *m, struct state *s)
+{
+	i8042_state(m->m_kbc, s);
 }
 
 static void
@@ -290,6 +338,12 @@ fw_reset(struct machine *m)
 }
 
 static void
+fw_state(struct machine *m, struct state *s)
+{
+	fw_cfg_state(m->m_fw, s);
+}
+
+static void
 fw_free(struct machine *m)
 {
 	fw_cfg_free(m->m_fw);
@@ -308,6 +362,12 @@ static void
 resets_reset(struct machine *m)
 {
 	reset_reset(m->m_reset);
+}
+
+static void
+resets_state(struct machine *m, struct state *s)
+{
+	reset_state(m->m_reset, s);
 }
 
 static void
@@ -333,6 +393,12 @@ pm_reset(struct machine *m)
 }
 
 static void
+pm_state(struct machine *m, struct state *s)
+{
+	acpi_pm_state(m->m_pm, s);
+}
+
+static void
 pm_free(struct machine *m)
 {
 	acpi_pm_free(m->m_pm);
@@ -351,6 +417,12 @@ static void
 pcibus_reset(struct machine *m)
 {
 	pci_reset(m->m_pci);
+}
+
+static void
+pcibus_state(struct machine *m, struct state *s)
+{
+	pci_state(m->m_pci, s);
 }
 
 static void
@@ -423,6 +495,12 @@ static void
 rng_reset(struct machine *m)
 {
 	virtio_rng_reset(m->m_rng);
+}
+
+static void
+rng_state(struct machine *m, struct state *s)
+{
+	virtio_rng_state(m->m_rng, s);
 }
 
 static void
@@ -505,6 +583,15 @@ nics_reset(struct machine *m)
 }
 
 static void
+nics_state(struct machine *m, struct state *s)
+{
+	size_t i;
+
+	for (i = 0; i < m->m_config.mc_nnics; i++)
+		virtio_net_state(m->m_net[i], s);
+}
+
+static void
 nics_free(struct machine *m)
 {
 	size_t i;
@@ -542,6 +629,15 @@ disks_reset(struct machine *m)
 
 	for (i = 0; i < m->m_config.mc_ndisks; i++)
 		virtio_blk_reset(m->m_blk[i]);
+}
+
+static void
+disks_state(struct machine *m, struct state *s)
+{
+	size_t i;
+
+	for (i = 0; i < m->m_config.mc_ndisks; i++)
+		virtio_blk_state(m->m_blk[i], s);
 }
 
 static void
@@ -584,6 +680,13 @@ cdrom_reset(struct machine *m)
 }
 
 static void
+cdrom_state(struct machine *m, struct state *s)
+{
+	if (m->m_cdrom != NULL)
+		virtio_scsi_state(m->m_cdrom, s);
+}
+
+static void
 cdrom_free(struct machine *m)
 {
 	virtio_scsi_free(m->m_cdrom);
@@ -606,6 +709,12 @@ static void
 vmmci_restart(struct machine *m)
 {
 	vmmci_reset(m->m_vmmci);
+}
+
+static void
+vmmci_row_state(struct machine *m, struct state *s)
+{
+	vmmci_state(m->m_vmmci, s);
 }
 
 static void
@@ -705,25 +814,26 @@ firmware_end(struct machine *m)
 static const struct {
 	int	(*bd_new)(struct machine *, struct err *);
 	void	(*bd_reset)(struct machine *);
+	void	(*bd_state)(struct machine *, struct state *);
 	void	(*bd_free)(struct machine *);
 } board[] = {
-	{ buses_new,	NULL,		buses_free },
-	{ pic_new,	pic_reset,	pic_free },
-	{ pit_new,	pit_reset,	pit_free },	/* IRQ 0 */
-	{ rtc_new,	rtc_reset,	rtc_free },	/* IRQ 8 */
-	{ com1_new,	com1_reset,	com1_free },	/* IRQ 4 */
-	{ kbc_new,	kbc_reset,	kbc_free },
-	{ fw_new,	fw_reset,	fw_free },
-	{ resets_new,	resets_reset,	resets_free },
-	{ pm_new,	pm_reset,	pm_free },	/* IRQ 9 */
-	{ pcibus_new,	pcibus_reset,	pcibus_free },
-	{ exit_port_new, NULL,		exit_port_free },
-	{ rng_new,	rng_reset,	rng_free },	/* slot 1 */
-	{ nics_new,	nics_reset,	nics_free },	/* then the NICs */
-	{ disks_new,	disks_reset,	disks_free },	/* then the disks */
-	{ cdrom_new,	cdrom_reset,	cdrom_free },	/* then the CD-ROM */
-	{ vmmci_make,	vmmci_restart,	vmmci_end },	/* the last slot */
-	{ firmware_new,	firmware_reset,	firmware_end },
+	{ buses_new,	NULL,		wires_state,	buses_free },
+	{ pic_new,	pic_reset,	pic_state,	pic_free },
+	{ pit_new,	pit_reset,	pit_state,	pit_free },  /* IRQ 0 */
+	{ rtc_new,	rtc_reset,	rtc_state,	rtc_free },  /* IRQ 8 */
+	{ com1_new,	com1_reset,	com1_state,	com1_free }, /* IRQ 4 */
+	{ kbc_new,	kbc_reset,	kbc_state,	kbc_free },
+	{ fw_new,	fw_reset,	fw_state,	fw_free },
+	{ resets_new,	resets_reset,	resets_state,	resets_free },
+	{ pm_new,	pm_reset,	pm_state,	pm_free },   /* IRQ 9 */
+	{ pcibus_new,	pcibus_reset,	pcibus_state,	pcibus_free },
+	{ exit_port_new, NULL,		NULL,		exit_port_free },
+	{ rng_new,	rng_reset,	rng_state,	rng_free },  /* slot 1 */
+	{ nics_new,	nics_reset,	nics_state,	nics_free }, /* NICs, */
+	{ disks_new,	disks_reset,	disks_state,	disks_free }, /* disks, */
+	{ cdrom_new,	cdrom_reset,	cdrom_state,	cdrom_free }, /* CD-ROM */
+	{ vmmci_make,	vmmci_restart,	vmmci_row_state,	vmmci_end },  /* last */
+	{ firmware_new,	firmware_reset,	NULL,		firmware_end },
 };
 #define BOARD_ROWS	(sizeof(board) / sizeof(board[0]))
 
@@ -763,4 +873,25 @@ board_reset(struct machine *m)
 	for (i = 0; i < BOARD_ROWS; i++)
 		if (board[i].bd_reset != NULL)
 			board[i].bd_reset(m);
+}
+
+void
+board_settle(struct machine *m)
+{
+	size_t i;
+
+	for (i = 0; i < m->m_config.mc_ndisks; i++)
+		virtio_blk_settle(m->m_blk[i]);
+	if (m->m_cdrom != NULL)
+		virtio_scsi_settle(m->m_cdrom);
+}
+
+void
+board_state(struct machine *m, struct state *s)
+{
+	size_t i;
+
+	for (i = 0; i < BOARD_ROWS; i++)
+		if (board[i].bd_state != NULL)
+			board[i].bd_state(m, s);
 }

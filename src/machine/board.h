@@ -4,7 +4,7 @@
  *
  * Locks, outermost first: a device's -> m_wire_lock -> the i8259's -> vmm.
  * Members: [I] immutable while VCPUs run, [v] the VCPU thread's, [m] m_lock,
- * [w] m_wire_lock, [a] atomic.
+ * [w] m_wire_lock, [h] m_hold_lock, a leaf, [a] atomic.
  */
 #ifndef MACHINE_BOARD_H
 #define MACHINE_BOARD_H
@@ -58,9 +58,14 @@ struct wire {
 #define REQUEST_STOP	0x08
 #define REQUEST_STATS	0x10
 #define REQUEST_PAUSE	0x20		/* until it is taken back */
+#define REQUEST_STATE	0x40		/* m_job */
+#define REQUEST_DIAG	0x80		/* mc_diag_state */
 
 /* Does the VCPU's thread stand still? */
 enum parked { PARKED_NO, PARKED_YES, PARKED_ENDED };
+
+/* Does the loop stand still for state.c? */
+enum hold { HOLD_NOT, HOLD_ASKED, HOLD_HELD };
 
 #define BOARD_EXITS	7	/* that are known: run.c */
 
@@ -125,8 +130,20 @@ struct machine {
 	atomic_uint	 m_request;	/* [a] REQUEST_*; a futex when parked */
 	atomic_uint	 m_parked;	/* [a] enum parked; a futex */
 	atomic_uint	 m_exit_value;	/* [a] */
+	bool		 m_over;	/* [v] run_step() saw it end: m_end */
 	struct vmm_exit	 m_exit;	/* [v] */
 	struct vm_run_params m_run;	/* [v] */
+
+	/* state.c */
+	pthread_mutex_t	 m_hold_lock;	/* [h] */
+	pthread_cond_t	 m_hold_moved;
+	enum hold	 m_hold;	/* [h] */
+	bool		 m_loop_over, m_vcpu_over;	/* [h] */
+	struct state_job *m_job;	/* [h] */
+	void		*m_vm_state;	/* [v] */
+	struct loop_timer *m_diag;	/* [I] NULL: none */
+	unsigned	 m_diag_left;	/* the loop's */
+
 	enum machine_end m_end;		/* [v], then the loop's */
 	struct err	 m_err;		/* [v], then the loop's */
 };
@@ -142,6 +159,9 @@ int	board_new(struct machine *, struct err *);
 void	board_free(struct machine *);
 /* Power-on state of everything but the CPU, which boot_load() decides. */
 void	board_reset(struct machine *);
+/* Waits for the disks; then saves or loads every row. */
+void	board_settle(struct machine *);
+void	board_state(struct machine *, struct state *);
 /* What ACPI's tables have to say of it. */
 struct acpi_config board_acpi(const struct machine *);
 
@@ -157,5 +177,19 @@ int	run_power_on(struct machine *);
 bool	run_wait_parked(struct machine *);
 /* Takes REQUEST_PAUSE back. */
 void	run_unpark(struct machine *);
+/* One RUN and what it asks for; false if the machine ends. VCPU's thread. */
+bool	run_step(struct machine *);
+/* The CPU as at power-on. 0, or -1 and errno. VCPU's thread. */
+int	run_reset_cpu(struct machine *);
+
+/* state.c: REQUEST_STATE on the VCPU's thread, and its end; REQUEST_DIAG there,
+ * false if it failed (m_err). */
+void	state_work(struct machine *);
+void	state_end_work(struct machine *);
+bool	state_diag(struct machine *);
+/* Starts the diagnostics' timer, if asked for. 0, or -1 and errno. */
+int	state_diag_new(struct machine *);
+/* The loop has ended: nobody waits for it any more. */
+void	state_loop_over(struct machine *);
 
 #endif

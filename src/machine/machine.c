@@ -124,6 +124,8 @@ machine_make(struct machine *m, struct err *err)
 	if (vm_new(m, err) == -1 || board_new(m, err) == -1)
 		return (-1);
 	m->m_made = true;
+	if (state_diag_new(m) == -1)
+		return (err_sys(err, "cannot make a timer"));
 	if (run_power_on(m) == -1) {
 		*err = m->m_err;
 		return (-1);
@@ -168,6 +170,8 @@ machine_new(struct machine **mp, const struct machine_config *mc,
 	m->m_vmm = -1;
 	m->m_ram = -1;
 	pthread_mutex_init(&m->m_wire_lock, NULL);
+	pthread_mutex_init(&m->m_hold_lock, NULL);
+	pthread_cond_init(&m->m_hold_moved, NULL);
 	signals_block(&old);
 	if (mc->mc_trace != NULL &&
 	    (m->m_trace = fopen(mc->mc_trace, "we")) == NULL)
@@ -201,6 +205,7 @@ machine_run(struct machine *m, uint32_t *value, struct err *err)
 	}
 	error = loop_run(m->m_loop) == -1 ? errno : 0;
 	/* the VCPU ended, somebody stopped us, or the host failed */
+	state_loop_over(m);
 	run_request(m, REQUEST_STOP);
 	pthread_join(m->m_thread, NULL);
 	m->m_ran = false;
@@ -304,11 +309,15 @@ machine_free(struct machine *m)
 	}
 	if (m->m_vmm != -1)
 		vmm_close(m->m_vmm);
+	loop_timer_free(m->m_diag);
 	loop_free(m->m_loop);
 	if (m->m_trace != NULL)
 		fclose(m->m_trace);
 	memory_free(m);
 	firmware_free(m->m_firmware);
+	pthread_cond_destroy(&m->m_hold_moved);
+	pthread_mutex_destroy(&m->m_hold_lock);
 	pthread_mutex_destroy(&m->m_wire_lock);
+	free(m->m_vm_state);
 	free(m);
 }

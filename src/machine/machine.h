@@ -53,6 +53,9 @@ struct machine_config {		/* strings borrowed until machine_free() */
 	const char	*mc_trace;	/* file that gets a line an exit, or
 					   NULL */
 	bool		 mc_stats;	/* log the engine's counts at the end */
+	/* diagnostics: so many times, save all state, reset all parts and load
+	 * it, 50 ms apart */
+	unsigned	 mc_diag_state;
 	bool		 mc_no_reboot;	/* a reset ends the machine */
 	/* Asked at each reset, on the VCPU's thread: false ends the machine as
 	 * mc_no_reboot does. NULL: it goes on. */
@@ -105,6 +108,18 @@ enum machine_asked machine_asked(struct machine *);
  */
 int	machine_pause(struct machine *);
 void	machine_unpause(struct machine *);
+/*
+ * Saves what the machine is made of, all but memory and what disks hold, into
+ * *data (free(3) it), and loads it again into the machine that it was saved of,
+ * whose memory is to be what it was then. The machine may run or be paused; it
+ * stands still meanwhile. 0, or -1 and err: the machine has ended, or what is
+ * loaded is not such a state, is newer or of another configuration; the machine
+ * then goes on as it was. Any thread but one of the machine's own.
+ */
+int	machine_save(struct machine *, void **data, size_t *size,
+	    struct err *);
+int	machine_load(struct machine *, const void *data, size_t size,
+	    struct err *);
 /* Has the engine's counts logged soon. As machine_stop(). */
 void	machine_stats(struct machine *);
 /* For sources of the caller's own: signals, a time limit. */

@@ -189,6 +189,18 @@ requests(struct machine *m)
 		atomic_fetch_and(&m->m_request, ~REQUEST_STATS);
 		report(m);
 	}
+	if (request & REQUEST_STATE) {
+		atomic_fetch_and(&m->m_request, ~(unsigned)REQUEST_STATE);
+		state_work(m);
+		return (m->m_over ? NEXT_END : NEXT_RUN);
+	}
+	if (request & REQUEST_DIAG) {
+		atomic_fetch_and(&m->m_request, ~(unsigned)REQUEST_DIAG);
+		if (!state_diag(m))
+			return (m->m_over ? NEXT_END :
+			    end(m, MACHINE_ERROR));
+		return (NEXT_RUN);
+	}
 	if (request & REQUEST_PAUSE) {
 		park(m, request & ~(unsigned)REQUEST_STATS);
 		return (NEXT_RUN);
@@ -314,6 +326,44 @@ run_once(struct machine *m)
 	return (exit_handle(m));
 }
 
+bool
+run_step(struct machine *m)
+{
+	if (run_once(m) == NEXT_END)
+		m->m_over = true;
+	return (!m->m_over);
+}
+
+int
+run_reset_cpu(struct machine *m)
+{
+	struct vm_resetcpu_params vrp = { .vrp_vm_id = m->m_id };
+	struct vcpu_reg_state *r = &vrp.vrp_init_state;
+	unsigned i;
+
+	/* SDM vol. 3A table 9-1 */
+	r->vrs_gprs[VCPU_REGS_RIP] = 0xfff0;
+	r->vrs_gprs[VCPU_REGS_RFLAGS] = 0x2;
+	r->vrs_crs[VCPU_REGS_CR0] = 0x60000010;
+	r->vrs_crs[VCPU_REGS_XCR0] = 1;
+	r->vrs_drs[VCPU_REGS_DR6] = 0xffff0ff0;
+	r->vrs_drs[VCPU_REGS_DR7] = 0x400;
+	for (i = 0; i < VCPU_REGS_NSREGS; i++)
+		r->vrs_sregs[i] = (struct vcpu_segment_info){
+			.vsi_limit = 0xffff, .vsi_ar = 0x93 };
+	r->vrs_sregs[VCPU_REGS_CS] = (struct vcpu_segment_info){
+		.vsi_sel = 0xf000, .vsi_limit = 0xffff, .vsi_ar = 0x9b,
+		.vsi_base = 0xffff0000 };
+	r->vrs_sregs[VCPU_REGS_LDTR].vsi_ar = 0x82;
+	r->vrs_sregs[VCPU_REGS_TR].vsi_ar = 0x8b;
+	r->vrs_gdtr.vsi_limit = r->vrs_idtr.vsi_limit = 0xffff;
+	if (vmm_ioctl(m->m_vmm, VMM_IOC_RESETCPU, &vrp) == -1)
+		return (-1);
+	m->m_run.vrp_irqready = 0;
+	m->m_run.vrp_continue = 0;
+	return (0);
+}
+
 void *
 run_vcpu_thread(void *arg)
 {
@@ -332,6 +382,7 @@ run_vcpu_thread(void *arg)
 			next = run_once(m);
 	}
 	parked(m, PARKED_ENDED);
+	state_end_work(m);
 	if (m->m_config.mc_stats)
 		report(m);
 	if (stack)

@@ -48,7 +48,8 @@ struct session {
 /* --- options ---------------------------------------------------------------- */
 
 enum { OPT_INITRD = 0x100, OPT_APPEND, OPT_NET, OPT_ENGINE, OPT_TIMEOUT,
-    OPT_NO_REBOOT, OPT_EXIT_PORT, OPT_STATS, OPT_TRACE };
+    OPT_NO_REBOOT, OPT_EXIT_PORT, OPT_STATS, OPT_TRACE,
+    OPT_DIAG_STATE };
 
 static const struct option run_longopts[] = {
 	{ "initrd", required_argument, NULL, OPT_INITRD },
@@ -61,6 +62,7 @@ static const struct option run_longopts[] = {
 	{ "exit-port", required_argument, NULL, OPT_EXIT_PORT },
 	{ "stats", no_argument, NULL, OPT_STATS },
 	{ "trace", required_argument, NULL, OPT_TRACE },
+	{ "diag-state", required_argument, NULL, OPT_DIAG_STATE },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 }
 };
@@ -154,6 +156,11 @@ set_option(struct run_options *ro, int opt, const char *word, struct err *err)
 		return (0);
 	case OPT_TRACE:
 		mc->mc_trace = word;
+		return (0);
+	case OPT_DIAG_STATE:
+		if (parse_number(word, 1, 1000000, &n, err) == -1)
+			return (-1);
+		mc->mc_diag_state = (unsigned)n;
 		return (0);
 	case OPT_STATS:
 		mc->mc_stats = true;

@@ -446,7 +446,8 @@ kvm_setregs(struct engine_vcpu *v, uint64_t mask,
 	if (r.vrs_gprs[VCPU_REGS_RIP] != vcpu_regs(v)->rip &&
 	    (error = events_forget(v, false)) != 0)
 		return (error);
-	if ((error = regs_write(v, &r)) != 0 || (error = kvm_regs_ready(v)) != 0)
+	if ((error = regs_write(v, &r)) != 0 ||
+	    (error = kvm_regs_ready(v)) != 0)
 		return (error);
 	if (r.vrs_crs[VCPU_REGS_CR8] != cr8)
 		v->v_host->eh_write_cr8(v->v_arg, r.vrs_crs[VCPU_REGS_CR8]);
