@@ -3,9 +3,12 @@
  * eventfd for what other threads want; see loop.h.
  *
  * 1. The timers are a binary heap [m]; lt_index is a timer's place in it, -1
- *    when it is not armed. The timerfd is set to the heap's head or earlier,
- *    by whichever thread changed the head, so that arming a timer from a VCPU
- *    does not wake the loop before its time.
+ *    when it is not armed. While the loop sleeps, the timerfd is set to the
+ *    heap's head or earlier: by the loop before that, or by the thread that
+ *    changed the head, so that arming a timer from a VCPU does not wake the
+ *    loop before its time. A timer that is due at once never goes that way,
+ *    because to set the host's clock costs more than what it is for: the
+ *    loop's own thread looks before it sleeps, others wake it.
  * 2. Descriptors belong to the loop's thread. A source freed while a batch of
  *    events is being handled stays allocated until the batch ends, because
  *    a later event of the batch may point to it.
@@ -71,6 +74,7 @@ struct loop {
 	size_t		 l_nheap;	/* [m] armed */
 	size_t		 l_ntimers;	/* [m] that exist = room in the heap */
 	uint64_t	 l_armed;	/* [m] what the timerfd is set to */
+	bool		 l_woken;	/* [m] for a timer that is due at once */
 	struct loop_call *l_calls;	/* [m] */
 	struct loop_call **l_calls_tail;	/* [m] */
 };
@@ -166,8 +170,6 @@ timer_arm(struct loop *l)
 	when = l->l_heap[0]->lt_when;
 	if (when >= l->l_armed)
 		return;
-	if (when == 0)		/* a zero it_value would disarm it */
-		when = 1;
 	its.it_value.tv_sec = (time_t)(when / NS_PER_S);
 	its.it_value.tv_nsec = (long)(when % NS_PER_S);
 	if (timerfd_settime(l->l_timer, TFD_TIMER_ABSTIME, &its, NULL) == 0)
@@ -398,15 +400,23 @@ void
 loop_timer_set(struct loop_timer *t, uint64_t when_ns)
 {
 	struct loop *l = t->lt_loop;
+	bool wake = false;
 
 	pthread_mutex_lock(&l->l_lock);
 	heap_remove(l, t);
 	t->lt_when = when_ns;
 	if (when_ns != LOOP_NEVER) {
 		heap_insert(l, t);
-		timer_arm(l);
+		if (!loop_is_here(l) && l->l_heap[0] == t) {
+			wake = when_ns == 0 && !l->l_woken;
+			l->l_woken = l->l_woken || wake;
+			if (when_ns != 0)
+				timer_arm(l);
+		}
 	}
 	pthread_mutex_unlock(&l->l_lock);
+	if (wake)
+		loop_wake(l);
 }
 
 void
@@ -430,13 +440,15 @@ static void
 loop_run_timers(struct loop *l)
 {
 	struct loop_timer *t;
-	uint64_t now = loop_now();
 	void (*fn)(void *), *arg;
+	uint64_t now = 0;
 	size_t left;
 
 	pthread_mutex_lock(&l->l_lock);
 	for (left = l->l_nheap; left > 0 && l->l_nheap > 0; left--) {
 		t = l->l_heap[0];
+		if (t->lt_when != 0 && now == 0)
+			now = loop_now();
 		if (t->lt_when > now)
 			break;
 		heap_remove(l, t);
@@ -446,9 +458,25 @@ loop_run_timers(struct loop *l)
 		fn(arg);		/* t may be gone after this */
 		pthread_mutex_lock(&l->l_lock);
 	}
-	l->l_armed = LOOP_NEVER;
-	timer_arm(l);
 	pthread_mutex_unlock(&l->l_lock);
+}
+
+/* May the loop sleep? If so, the timerfd wakes it for the next timer. */
+static bool
+loop_may_sleep(struct loop *l)
+{
+	bool due = false;
+
+	if (l->l_nalways > 0)
+		return (false);
+	pthread_mutex_lock(&l->l_lock);
+	if (l->l_nheap > 0)
+		due = l->l_heap[0]->lt_when == 0 ||
+		    l->l_heap[0]->lt_when <= loop_now();
+	if (!due)
+		timer_arm(l);
+	pthread_mutex_unlock(&l->l_lock);
+	return (!due);
 }
 
 static void
@@ -457,6 +485,7 @@ loop_run_calls(struct loop *l)
 	struct loop_call *c, *next;
 
 	pthread_mutex_lock(&l->l_lock);
+	l->l_woken = false;
 	c = l->l_calls;
 	l->l_calls = NULL;
 	l->l_calls_tail = &l->l_calls;
@@ -504,7 +533,7 @@ loop_run(struct loop *l)
 	atomic_store(&l->l_running, true);
 	while (!atomic_exchange(&l->l_stop, false)) {
 		n = epoll_wait(l->l_epoll, ev, LOOP_BATCH,
-		    l->l_nalways > 0 ? 0 : -1);
+		    loop_may_sleep(l) ? -1 : 0);
 		if (n == -1) {
 			if (errno == EINTR)
 				continue;
@@ -518,13 +547,16 @@ loop_run(struct loop *l)
 				loop_run_calls(l);
 			} else if (ev[i].data.ptr == &l->l_timer) {
 				loop_drain(l->l_timer);
-				loop_run_timers(l);
+				pthread_mutex_lock(&l->l_lock);
+				l->l_armed = LOOP_NEVER;
+				pthread_mutex_unlock(&l->l_lock);
 			} else {
 				lf = ev[i].data.ptr;
 				if (!lf->lf_dead && lf->lf_events != 0)
 					lf->lf_fn(lf->lf_arg, ev[i].events);
 			}
 		}
+		loop_run_timers(l);
 		if (l->l_nalways > 0)
 			loop_run_always(l);
 		l->l_batch = false;
