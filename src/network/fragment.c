@@ -196,6 +196,55 @@ fragments_take(struct fragments *f, const uint8_t *frame, size_t len,
 	return (true);
 }
 
+/* --- fragments of ours ------------------------------------------------------ */
+
+bool
+fragment_cut(struct fragment_cut *fc, const uint8_t *frame, size_t len,
+    unsigned mtu)
+{
+	const uint8_t *ip = frame + ETHERNET;
+	struct fragment fr;
+
+	if (len < ETHERNET + IP_HEADER_MIN || be16(frame + 12) != 0x0800 ||
+	    fragment_is(frame) || !fragment_parse(&fr, ip, len - ETHERNET) ||
+	    mtu < fr.header + 8)
+		return (false);
+	fc->fc_frame = frame;
+	fc->fc_header = fr.header;
+	fc->fc_total = fr.header + fr.len;
+	fc->fc_done = 0;
+	fc->fc_each = (mtu - fr.header) / 8 * 8;
+	return (true);
+}
+
+size_t
+fragment_next(struct fragment_cut *fc, uint8_t *fragment)
+{
+	size_t left = fc->fc_total - fc->fc_header - fc->fc_done;
+	size_t n = left < fc->fc_each ? left : fc->fc_each;
+	uint8_t *ip = fragment + ETHERNET;
+	unsigned word;
+
+	if (n == 0)
+		return (0);
+	memcpy(fragment, fc->fc_frame, ETHERNET + fc->fc_header);
+	memcpy(ip + fc->fc_header, fc->fc_frame + ETHERNET + fc->fc_header +
+	    fc->fc_done, n);
+	ip[2] = (uint8_t)((fc->fc_header + n) >> 8);
+	ip[3] = (uint8_t)(fc->fc_header + n);
+	word = (unsigned)(fc->fc_done / 8) | (n < left ? IP_MORE : 0);
+	ip[6] = (uint8_t)(word >> 8);
+	ip[7] = (uint8_t)word;
+	ip[10] = ip[11] = 0;
+	word = ~ip_sum(ip, fc->fc_header) & 0xffff;
+	ip[10] = (uint8_t)(word >> 8);
+	ip[11] = (uint8_t)word;
+	fc->fc_done += n;
+	return (ETHERNET + fc->fc_header + n);
+}
+
+/* --- life ------------------------------------------------------------------- */
+
 struct fragments *
 fragments_new(void)
 {

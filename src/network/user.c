@@ -16,14 +16,18 @@
  *    user_arm() asks it anew: at once, or for frames by u_arm, once a burst.
  * 2. u_socket[fd] is the watch of a socket. It ends in unregister_poll_fd(),
  *    before libslirp closes the socket: a number may come back as another.
- * 3. u_held are frames that the device had no room for, at most USER_HELD_MAX.
- *    While there are any, all others queue behind them.
+ * 3. u_held are frames that the device had no room for, at most USER_HELD_MAX
+ *    and USER_HELD_BYTES. While there are any, all others queue behind them.
+ * 4. To libslirp the network has a larger MTU than to the guest: its TCP
+ *    packets are cut by whoever takes them (large.h), others become fragments
+ *    here.
  *
  * Threads: the loop's only.
  */
 #include <sys/epoll.h>
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,9 +37,12 @@
 #include "base/log.h"
 #include "network/backend.h"
 #include "network/fragment.h"
+#include "network/large.h"
 #include "network/offload.h"
 
 #define USER_HELD_MAX	1024
+#define USER_HELD_BYTES	(4u << 20)
+#define USER_LARGE	32000	/* bytes in a segment, about: half a window */
 #define USER_IPV4_MIN	34	/* Ethernet's header and IP's */
 #define USER_TYPE_IPV4	0x0800
 #define USER_TYPE_ARP	0x0806
@@ -59,6 +66,7 @@ struct user_timer {
 
 struct user_frame {
 	struct user_frame *uf_next;
+	struct network_header uf_header;
 	size_t		 uf_len;
 	uint8_t		 uf_data[];
 };
@@ -76,39 +84,81 @@ struct user {
 	struct loop_timer *u_arm;
 	struct user_frame *u_held, **u_held_tail;
 	unsigned	 u_nheld;
-	uint8_t		 u_work[NETWORK_FRAME_MAX];
+	size_t		 u_held_bytes;
+	unsigned	 u_usual, u_large;	/* bytes in a segment of TCP */
+	uint8_t		 u_work[NETWORK_FRAME_MAX];	/* of the guest */
+	uint8_t		 u_out[NETWORK_FRAME_MAX];	/* for it */
 };
 
 /* --- frames to the device ------------------------------------------------- */
 
 static bool
-user_deliver(struct user *u, const void *frame, size_t len)
+user_deliver(struct user *u, const struct network_header *nh,
+    const void *frame, size_t len)
 {
 	const struct network_port *port = &u->u_network.nw_port;
 
 	return (port->np_ready(port->np_arg) &&
-	    port->np_receive(port->np_arg, NULL, frame, len));
+	    port->np_receive(port->np_arg, nh, frame, len));
+}
+
+/* What does not fit is lost, as on any Ethernet. */
+static void
+user_output(struct user *u, const struct network_header *nh,
+    const void *frame, size_t len)
+{
+	struct user_frame *f;
+
+	if (u->u_held == NULL && user_deliver(u, nh, frame, len))
+		return;
+	if (u->u_nheld >= USER_HELD_MAX ||
+	    u->u_held_bytes + len > USER_HELD_BYTES ||
+	    (f = malloc(sizeof(*f) + len)) == NULL)
+		return;
+	f->uf_next = NULL;
+	f->uf_header = *nh;
+	f->uf_len = len;
+	memcpy(f->uf_data, frame, len);
+	*u->u_held_tail = f;
+	u->u_held_tail = &f->uf_next;
+	u->u_nheld++;
+	u->u_held_bytes += len;
+}
+
+/* A packet that is larger than the guest's MTU. */
+static void
+user_output_large(struct user *u, const void *frame, size_t len)
+{
+	const struct network_header none = { 0 };
+	struct network_header nh;
+	struct fragment_cut cut;
+	size_t n;
+
+	if (len > sizeof(u->u_out))
+		return;
+	memcpy(u->u_out, frame, len);
+	if (large_header(&nh, u->u_out, len, u->u_usual)) {
+		user_output(u, &nh, u->u_out, len);
+		return;
+	}
+	if (!fragment_cut(&cut, frame, len, u->u_network.nw_port.np_mtu))
+		return;
+	while ((n = fragment_next(&cut, u->u_out)) != 0)
+		user_output(u, &none, u->u_out, n);
 }
 
 static ssize_t
 user_send_packet(const void *buf, size_t len, void *arg)
 {
+	/* libslirp has just made it */
+	const struct network_header valid = { .nh_flags = NETWORK_DATA_VALID };
 	struct user *u = arg;
-	struct user_frame *f;
 
-	if (u->u_held == NULL && user_deliver(u, buf, len))
-		return ((ssize_t)len);
-	/* What does not fit is lost, as on any Ethernet: no error to report. */
-	if (u->u_nheld >= USER_HELD_MAX ||
-	    (f = malloc(sizeof(*f) + len)) == NULL)
-		return ((ssize_t)len);
-	f->uf_next = NULL;
-	f->uf_len = len;
-	memcpy(f->uf_data, buf, len);
-	*u->u_held_tail = f;
-	u->u_held_tail = &f->uf_next;
-	u->u_nheld++;
-	return ((ssize_t)len);
+	if (len > NETWORK_FRAME_MIN + u->u_network.nw_port.np_mtu)
+		user_output_large(u, buf, len);
+	else
+		user_output(u, &valid, buf, len);
+	return ((ssize_t)len);	/* there is no error to report */
 }
 
 static void
@@ -119,6 +169,7 @@ user_drop_first(struct user *u)
 	if ((u->u_held = f->uf_next) == NULL)
 		u->u_held_tail = &u->u_held;
 	u->u_nheld--;
+	u->u_held_bytes -= f->uf_len;
 	free(f);
 }
 
@@ -130,8 +181,8 @@ user_poke(struct network *network)
 
 	while (u->u_held != NULL && port->np_ready(port->np_arg)) {
 		/* With room and yet refused, it will never be taken. */
-		port->np_receive(port->np_arg, NULL, u->u_held->uf_data,
-		    u->u_held->uf_len);
+		port->np_receive(port->np_arg, &u->u_held->uf_header,
+		    u->u_held->uf_data, u->u_held->uf_len);
 		user_drop_first(u);
 	}
 }
@@ -457,9 +508,11 @@ user_send(struct network *network, const struct network_header *nh,
 	const uint8_t *frame = data;
 
 	/* A large packet is one to libslirp, too: only sums are left to do. */
-	if (nh != NULL && (nh->nh_flags & NETWORK_NEEDS_CSUM) != 0) {
+	if (!offload_none(nh) || large_opens(frame, len)) {
 		frame = memcpy(u->u_work, data, len);
 		offload_checksum(nh, u->u_work, len);
+		if (large_opens(frame, len))
+			large_open(u->u_work, len, u->u_usual, u->u_large);
 	}
 	if (!user_accepts(u, &frame, &len))
 		return;
@@ -473,6 +526,15 @@ static const struct network_ops user_ops = {
 	.no_poke	= user_poke,
 	.no_close	= user_close,
 };
+
+/* Whole segments of the guest's. */
+static unsigned
+user_large(unsigned mtu)
+{
+	const unsigned usual = mtu - LARGE_HEADERS;
+
+	return (usual < USER_LARGE ? USER_LARGE / usual * usual : usual);
+}
 
 int
 network_user_open(struct network **np, struct loop *loop,
@@ -500,17 +562,22 @@ network_user_open_at(struct network **np, struct loop *loop,
 		.vhost		= user_address(na->na_host),
 		.vdhcp_start	= user_address(na->na_guest),
 		.vnameserver	= user_address(na->na_dns),
+		.if_mtu		= user_large(port->np_mtu) + LARGE_HEADERS,
+		.if_mru		= user_large(port->np_mtu) + LARGE_HEADERS,
 	};
 	struct user *u;
 	size_t i;
 
 	if ((u = calloc(1, sizeof(*u))) == NULL)
 		return (err_sys(err, "network"));
+	assert(port->np_mtu >= NETWORK_MTU_MIN);
 	u->u_network.nw_ops = &user_ops;
 	u->u_network.nw_port = *port;
 	u->u_loop = loop;
 	u->u_guest = user_address(na->na_guest);
 	u->u_held_tail = &u->u_held;
+	u->u_usual = port->np_mtu - LARGE_HEADERS;
+	u->u_large = user_large(port->np_mtu);
 	u->u_sleep = loop_timer_new(loop, user_run, u);
 	u->u_arm = loop_timer_new(loop, user_arm_later, u);
 	u->u_fragments = fragments_new();

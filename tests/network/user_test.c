@@ -21,7 +21,8 @@
 #include <cmocka.h>
 
 #include "base/loop.h"
-#include "network/network.h"
+#include "network/fragment.h"
+#include "network/offload.h"
 #include "../lib/frames.h"
 
 #define SECOND	1000000000ULL
@@ -35,6 +36,9 @@ struct card {
 	uint8_t		 frame[256][FRAME_SIZE];
 	size_t		 len[256];
 	unsigned	 head, tail;	/* free-running */
+	struct network_header large_header;	/* the last large packet */
+	uint8_t		 large[NETWORK_FRAME_MAX];
+	size_t		 large_len;	/* 0: none has come */
 	bool		 wanted;	/* stop when a frame comes */
 };
 
@@ -44,8 +48,16 @@ card_receive(void *arg, const struct network_header *nh, const void *frame,
 {
 	struct card *c = arg;
 
-	assert_null(nh);
+	assert_true(offload_valid(nh, frame, len));
 	assert_true(c->ready);
+	if (offload_large(nh)) {
+		c->large_header = *nh;
+		memcpy(c->large, frame, len);
+		c->large_len = len;
+		loop_stop(c->loop);
+		return (true);
+	}
+	assert_true(nh == NULL || (nh->nh_flags & NETWORK_NEEDS_CSUM) == 0);
 	assert_true(len >= NETWORK_FRAME_MIN && len <= FRAME_SIZE);
 	assert_true(c->tail - c->head < 256);
 	memcpy(c->frame[c->tail % 256], frame, len);
@@ -557,6 +569,128 @@ test_fragments(void **state)
 	card_close(&c);
 }
 
+/* A SYN that says how large segments may be. */
+static size_t
+frame_syn(uint8_t *f, uint16_t sport, uint16_t dport, uint16_t mss)
+{
+	const uint8_t option[4] = { 2, 4, (uint8_t)(mss >> 8), (uint8_t)mss };
+	const struct network_header nh = { .nh_flags = NETWORK_NEEDS_CSUM,
+		.nh_csum_start = 34, .nh_csum_offset = 16 };
+	size_t len = frame_tcp(f, IP_GATEWAY, sport, dport, 1000, 0, TCP_SYN,
+	    option, sizeof(option));
+	uint16_t sum;
+
+	f[34 + 12] = 0x60;
+	sum = (uint16_t)~offload_fold(offload_sum(f + 26, 8,
+	    offload_sum("\0\x06\0\x18", 4, 0)));
+	memcpy(f + 34 + 16, &sum, 2);
+	offload_checksum(&nh, f, len);
+	return (len);
+}
+
+/* The host sends more than a segment: they come in one packet. */
+static void
+test_large(void **state)
+{
+	static uint8_t data[20000];
+	uint8_t f[FRAME_SIZE];
+	struct parsed p;
+	struct card c;
+	struct err err;
+	uint16_t port;
+	int i, l, s;
+
+	(void)state;
+	for (i = 0; i < (int)sizeof(data); i++)
+		data[i] = (uint8_t)(i * 7);
+	assert_int_equal(card_open(&c, NULL, 0, &err), 0);
+	l = listener(&port);
+	say_hello(&c);
+	say(&c, f, frame_syn(f, 4321, port, 1460));
+	p = card_next(&c, is_tcp);
+	assert_int_equal(p.flags, TCP_SYN | TCP_ACK);
+	say(&c, f, frame_tcp(f, IP_GATEWAY, 4321, port, 1001, p.seq + 1,
+	    TCP_ACK, NULL, 0));
+	wait_ready(&c, l, POLLIN);
+	s = accept4(l, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	assert_int_not_equal(s, -1);
+	assert_int_equal(write(s, data, sizeof(data)), sizeof(data));
+	for (i = 0; c.large_len == 0; i++) {
+		assert_true(i < 1000);
+		card_run(&c, SECOND / 100);
+		c.head = c.tail;
+	}
+	assert_int_equal(c.large_header.nh_gso_size, 1460);
+	assert_true(c.large_len > 54 + 2 * 1460);
+	offload_checksum(&c.large_header, c.large, c.large_len);
+	assert_true(frame_parse(c.large, c.large_len, &p));
+	assert_true(p.sums_right && p.len <= sizeof(data));
+	assert_memory_equal(p.data, data, p.len);
+	close(s);
+	close(l);
+	card_close(&c);
+}
+
+/* A datagram that is larger than the guest's MTU comes in fragments. */
+static void
+test_large_datagram(void **state)
+{
+	struct fragments *parts = fragments_new();
+	static uint8_t data[5000];
+	struct sockaddr_in from;
+	socklen_t from_len = sizeof(from);
+	uint8_t f[FRAME_SIZE], hello[8];
+	const uint8_t *whole = NULL;
+	struct parsed p;
+	struct card c;
+	struct err err;
+	struct sockaddr_in sin = { .sin_family = AF_INET,
+	    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(sin);
+	size_t whole_len = 0;
+	unsigned n = 0;
+	int i, s;
+
+	(void)state;
+	for (i = 0; i < (int)sizeof(data); i++)
+		data[i] = (uint8_t)(i * 11);
+	assert_int_equal(card_open(&c, NULL, 0, &err), 0);
+	s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(s, (void *)&sin, sizeof(sin)), 0);
+	assert_int_equal(getsockname(s, (void *)&sin, &len), 0);
+	say_hello(&c);
+	say(&c, f, frame_udp(f, IP_GUEST, 777, IP_GATEWAY,
+	    ntohs(sin.sin_port), "question", 8));
+	wait_ready(&c, s, POLLIN);
+	assert_int_equal(recvfrom(s, hello, 8, 0, (void *)&from, &from_len),
+	    8);
+	assert_int_equal(sendto(s, data, sizeof(data), 0, (void *)&from,
+	    from_len), sizeof(data));
+	for (i = 0; whole == NULL; i++) {
+		assert_true(i < 1000);
+		card_run(&c, SECOND / 100);
+		if (c.head == c.tail)
+			continue;
+		memcpy(f, c.frame[c.head % 256], sizeof(f));
+		len = (socklen_t)c.len[c.head++ % 256];
+		if (f[12] == 8 && f[13] == 6) {
+			say(&c, f, frame_arp(f, 2, IP_GUEST, IP_GATEWAY));
+			continue;
+		}
+		assert_true(len <= 1514 && fragment_is(f));
+		n++;
+		(void)fragments_take(parts, f, len, 1, &whole, &whole_len);
+	}
+	assert_int_equal(n, 4);
+	assert_true(frame_parse(whole, whole_len, &p));
+	assert_true(p.sums_right);
+	assert_int_equal(p.len, sizeof(data));
+	assert_memory_equal(p.data, data, sizeof(data));
+	close(s);
+	card_close(&c);
+	fragments_free(parts);
+}
+
 static void
 test_nonsense(void **state)
 {
@@ -632,6 +766,8 @@ main(void)
 		cmocka_unit_test(test_ports_that_cannot_be_had),
 		cmocka_unit_test(test_no_room),
 		cmocka_unit_test(test_fragments),
+		cmocka_unit_test(test_large),
+		cmocka_unit_test(test_large_datagram),
 		cmocka_unit_test(test_nonsense),
 	};
 
