@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -562,6 +563,35 @@ probing(void **state)
 	}
 }
 
+static int
+forever(struct kvm_run *run)
+{
+	const struct timespec ts = { .tv_sec = 60 };
+
+	(void)run;
+	return (nanosleep(&ts, NULL) == -1 ? errno : 0);
+}
+
+/* A guest that never comes back is cut short, also where signals are blocked. */
+static void
+hanging(void **state)
+{
+	static fake_exit *const script[] = { forever, forever, forever, NULL };
+	struct timespec begin, now;
+	char why[192] = "";
+
+	(void)state;
+	fake_reset();
+	fake.f_script = script;
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	assert_int_equal(kvm_guest_test(1000, why, sizeof(why)), ENODEV);
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	assert_non_null(strstr(why, "does not end"));
+	assert_true(now.tv_sec - begin.tv_sec < 50);
+	assert_int_equal(fake.f_fds, 0);
+	assert_int_equal(fake.f_maps, 0);
+}
+
 /* What is remembered, and whose word is not taken for it. */
 static void
 cache(void **state)
@@ -596,6 +626,23 @@ cache(void **state)
 	assert_true(kvm_cache_has(dev));
 	assert_int_equal(truncate(path, 20), 0);
 	assert_false(kvm_cache_has(dev));
+	assert_int_equal(truncate(path, 1 << 30), 0);
+	assert_false(kvm_cache_has(dev));
+	/* what cannot be read like a file, or be replaced by one */
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_false(kvm_cache_has(dev));
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkdir(path, 0700), 0);
+	assert_false(kvm_cache_has(dev));
+	kvm_cache_put(dev);
+	assert_false(kvm_cache_has(dev));
+	assert_int_equal(rmdir(path), 0);
+	/* nor where nothing can be written */
+	assert_int_equal(setenv("XDG_RUNTIME_DIR", other, 1), 0);
+	kvm_cache_put(dev);
+	assert_false(kvm_cache_has(dev));
+	assert_int_equal(setenv("XDG_RUNTIME_DIR", dir, 1), 0);
 	close(dev);
 	unlink(path);
 	unlink(other);
@@ -616,6 +663,7 @@ main(void)
 		cmocka_unit_test(decoding),
 		cmocka_unit_test(failures),
 		cmocka_unit_test(probing),
+		cmocka_unit_test(hanging),
 		cmocka_unit_test(cache),
 	};
 	int failed;
