@@ -54,6 +54,7 @@ new_disk() {
 	done | debugfs -w disk.img >/dev/null 2>&1
 }
 
+limit=300
 append="console=ttyS0 quiet vmm.run=sh,/mnt/step"
 
 # --- vmctl run: in the same process ------------------------------------------
