@@ -219,7 +219,7 @@ for net in tap tap=tap7 tap,bridge=br0; do
 	vmctl start -t one -m 64M --net $net mine >log 2>&1
 	like "$(cat log)" 'only root names taps' "users do not name $net"
 done
-vmctl start -t one -m 64M mine 2>log
+vmctl start -t one -m 128M mine 2>log
 ok $? "but have what a template's switch gives" log
 is "$(json mine bridge)" br0 "a tap on its bridge"
 is "$(ps -o user= -p "$(json mine pid)" | xargs)" nobody \
