@@ -163,7 +163,7 @@ vcpu_check(struct vcpu *v, struct state *s)
 	state_bad(s, "a VCPU waits for an APIC that there is not");
 }
 
-/* The VCPUs are held. */
+/* The VCPUs are held, and so is the lock. */
 static void
 vm_state(struct vm *vm, struct state *s)
 {
@@ -199,7 +199,9 @@ static int
 save(struct vm *vm, struct vmm_state_params *vsp, struct state *s)
 {
 	state_save(s);
+	pthread_mutex_lock(&vm->vm_lock);
 	vm_state(vm, s);
+	pthread_mutex_unlock(&vm->vm_lock);
 	if (!state_ok(s))
 		return (s->s_error);
 	if (s->s_size > vsp->vsp_size) {
@@ -226,7 +228,9 @@ load(struct vm *vm, const struct vmm_state_params *vsp, struct state *s)
 		error = EFAULT;
 	else {
 		state_load(s, copy, vsp->vsp_size);
+		pthread_mutex_lock(&vm->vm_lock);
 		vm_state(vm, s);
+		pthread_mutex_unlock(&vm->vm_lock);
 		error = s->s_error;
 	}
 	free(copy);

@@ -50,6 +50,7 @@ union params {
 	struct vmm_share_params		share;
 	struct vmm_kick_params		kick;
 	struct vmm_stats_params		stats;
+	struct vmm_state_params		state;
 	uint32_t			ids[2];	/* VM and VCPU, of most */
 	uint8_t				bytes[2048];
 };
@@ -57,7 +58,9 @@ union params {
 struct client {
 	struct hostile	c_h;
 	struct vmm_exit	c_exit;
-	unsigned	c_done, c_failed, c_runs;
+	unsigned	c_done, c_failed, c_runs, c_loads;
+	unsigned	c_saved;	/* bytes in c_state */
+	uint8_t		c_state[16384];
 };
 
 static int fd = -1;
@@ -74,7 +77,7 @@ static const unsigned long commands[] = {
 	VMM_IOC_READREGS, VMM_IOC_WRITEREGS, VMM_IOC_READVMPARAMS,
 	VMM_IOC_WRITEVMPARAMS, VMM_IOC_MPROTECT_EPT, VMM_IOC_ENGINE,
 	VMM_IOC_ENABLE, VMM_IOC_IRQLINE, VMM_IOC_WRITTEN, VMM_IOC_KICK,
-	VMM_IOC_STATS, VMM_IOC_SHARE
+	VMM_IOC_STATS, VMM_IOC_SHARE, VMM_IOC_STATE, VMM_IOC_STATE
 };
 
 static void *
@@ -179,6 +182,17 @@ params_fill(struct client *c, unsigned long command, union params *p)
 		p->written.vwr_size = ONE_IN(h, 4) ?
 		    (size_t)hostile_random(h) : hostile_below(h, 10000);
 		break;
+	case VMM_IOC_STATE:
+		/* what was saved last, perhaps of another VM, and not quite */
+		p->state.vsp_load = c->c_saved != 0 && ONE_IN(h, 2);
+		p->state.vsp_data = ONE_IN(h, 20) ? bad_pointer(h) :
+		    c->c_state;
+		p->state.vsp_size = p->state.vsp_load ? c->c_saved :
+		    sizeof(c->c_state);
+		for (n = hostile_below(h, 4); p->state.vsp_load && n > 0; n--)
+			c->c_state[hostile_below(h, c->c_saved)] =
+			    (uint8_t)hostile_random(h);
+		break;
 	case VMM_IOC_SHARE:
 		p->share.vsh_fd = ONE_IN(h, 8) ? -1 : file;
 		p->share.vsh_offset = ONE_IN(h, 8) ? hostile_random(h) : 0;
@@ -188,7 +202,8 @@ params_fill(struct client *c, unsigned long command, union params *p)
 		break;
 	}
 	if (ONE_IN(h, 50) && command != VMM_IOC_CREATE &&
-	    command != VMM_IOC_RUN && command != VMM_IOC_INFO)
+	    command != VMM_IOC_RUN && command != VMM_IOC_INFO &&
+	    command != VMM_IOC_STATE)
 		for (n = 0; n < sizeof(p->bytes); n++)
 			p->bytes[n] = (uint8_t)hostile_random(h);
 }
@@ -222,6 +237,11 @@ client(void *arg)
 			continue;
 		}
 		c->c_done++;
+		if (command == VMM_IOC_STATE && p.state.vsp_load)
+			c->c_loads++;
+		else if (command == VMM_IOC_STATE)
+			c->c_saved = p.state.vsp_size <= sizeof(c->c_state) ?
+			    (unsigned)p.state.vsp_size : 0;
 		c->c_runs += command == VMM_IOC_RUN;
 		if (command == VMM_IOC_CREATE) {
 			vtp.vtp_vm_id = atomic_exchange(&ids[slot],
@@ -258,7 +278,7 @@ test_hostile_clients(void **state)
 	struct vm_terminate_params vtp;
 	struct vcpu_reg_state r;
 	pthread_t threads[NTHREADS], kicks;
-	unsigned n, done = 0, failed = 0, runs = 0;
+	unsigned n, done = 0, failed = 0, runs = 0, loads = 0;
 
 	(void)state;
 	fd = vmm_open();
@@ -289,6 +309,7 @@ test_hostile_clients(void **state)
 		done += clients[n].c_done;
 		failed += clients[n].c_failed;
 		runs += clients[n].c_runs;
+		loads += clients[n].c_loads;
 	}
 	atomic_store(&joined, true);
 	pthread_join(kicks, NULL);
@@ -297,10 +318,11 @@ test_hostile_clients(void **state)
 		vtp.vtp_vm_id = atomic_load(&ids[n]);
 		(void)vmm_ioctl(fd, VMM_IOC_TERM, &vtp);
 	}
-	printf("# %u commands done, %u of them RUN; %u refused\n", done, runs,
-	    failed);
+	printf("# %u commands done, %u of them RUN, %u load state; %u "
+	    "refused\n", done, runs, loads, failed);
 	assert_true(runs > 100);
 	assert_true(failed > 100);
+	assert_true(loads > 0);
 	assert_int_equal(vmm_close(fd), 0);
 	hostile_unmap(&memory);
 }
