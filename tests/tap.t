@@ -216,7 +216,7 @@ cannot group 'group nobodys.*/etc/iproute2/group' "no group"
 is "$(taps)" "tap0 tap7 tap8" "and none is left of them"
 as=("${nobody[@]}")
 for net in tap tap=tap7 tap,bridge=br0; do
-	vmctl start -t one -m 64M --net $net mine >log 2>&1
+	vmctl start -t one -m 128M --net $net mine >log 2>&1
 	like "$(cat log)" 'only root names taps' "users do not name $net"
 done
 vmctl start -t one -m 128M mine 2>log
