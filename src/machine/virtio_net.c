@@ -440,7 +440,8 @@ net_config_write(void *arg, uint32_t offset, uint8_t value)
 		n->n_virtio.v_config[offset] = value;
 }
 
-/* Buffers may be there of which the loop has not been told. */
+/* Buffers may be there of which the loop has not been told. A frame that waited
+ * is lost. */
 static void
 net_state(void *arg, struct state *s)
 {
@@ -448,8 +449,10 @@ net_state(void *arg, struct state *s)
 
 	state_bytes(s, n->n_virtio.v_config,
 	    sizeof(((struct net_config *)0)->mac));
-	if (state_loaded(s))
+	if (state_loaded(s)) {
+		n->n_held_len = 0;
 		loop_timer_set(n->n_wake, 0);
+	}
 }
 
 static const struct virtio_ops net_ops = {
