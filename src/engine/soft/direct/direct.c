@@ -34,7 +34,7 @@
 #include "engine/soft/vm.h"
 #include "engine/soft/walk.h"
 
-#define SAMPLES		4
+#define SAMPLES		8
 #define STOPS		64
 #define WINDOW_NS	10000000
 #define CALIBRATE	16	/* stops */
