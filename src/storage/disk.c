@@ -10,14 +10,25 @@
  * 3. d_idle workers wait; d_queued requests do. While there are more of the
  *    latter, a worker more is wanted.
  *
- * Threads: disk_submit() any; dr_done is called by a worker, with no lock held.
+ * A thread more costs two wake-ups a request, on a busy host more than all
+ * the rest. So disk_now() lets the caller's do what the page cache has or
+ * takes:
+ *
+ * 4. A read is asked of the file system so that it cannot wait. No file system
+ *    promises the like of a write: one that took DISK_SLOW ns is the last for
+ *    DISK_PAUSE ns, so that a full cache stops the caller rarely.
+ *
+ * Threads: disk_submit(), disk_now() any; dr_done is called by a worker, with
+ * no lock held.
  */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "storage/disk.h"
@@ -26,6 +37,8 @@
 #define DISK_WORKERS	4	/* for a file */
 #define DISK_WORKERS_MAX 16	/* for a server, which takes its time */
 #define DISK_SECTOR	512
+#define DISK_SLOW	1000000u
+#define DISK_PAUSE	1000000000u
 
 struct disk {
 	struct image	 d_image;	/* [I] */
@@ -40,6 +53,8 @@ struct disk {
 	unsigned	 d_nworkers;	/* [m] */
 	unsigned	 d_max;		/* [I] of them */
 	bool		 d_closing;	/* [m] */
+	atomic_uint	 d_under_way;	/* [a] submitted, not answered */
+	_Atomic uint64_t d_slow_until;	/* [a] CLOCK_MONOTONIC, ns */
 	pthread_t	 d_worker[DISK_WORKERS_MAX];
 };
 
@@ -135,7 +150,54 @@ disk_carry_out(struct disk *d, struct disk_req *r)
 			LOG_GUEST("disk %s: %s: %s", d->d_path,
 			    disk_ops[r->dr_op].op_name, strerror(error));
 	}
+	atomic_fetch_sub(&d->d_under_way, 1);
 	r->dr_done(r, error);
+}
+
+/* --- at once -------------------------------------------------------------- */
+
+static uint64_t
+disk_clock(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ((uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec);
+}
+
+/* Servers take their time; nothing is to wait behind what is under way. */
+static bool
+disk_write_now(struct disk *d, const struct disk_req *r)
+{
+	uint64_t start, end;
+	int error;
+
+	if (d->d_image.im_fd == -1 || atomic_load(&d->d_under_way) != 0)
+		return (false);
+	start = disk_clock();
+	if (start < atomic_load(&d->d_slow_until))
+		return (false);
+	error = disk_write(d, r);
+	end = disk_clock();
+	if (end - start > DISK_SLOW)
+		atomic_store(&d->d_slow_until, end + DISK_PAUSE);
+	/* What fails is tried again, and said, by a worker. */
+	return (error == 0);
+}
+
+bool
+disk_now(struct disk *d, struct disk_req *r)
+{
+	const struct image_ops *ops = d->d_image.im_ops;
+
+	if ((r->dr_op != DISK_READ && r->dr_op != DISK_WRITE) ||
+	    r->dr_length == 0 || r->dr_length > DISK_NOW_BYTES ||
+	    disk_check(d, r) != 0)
+		return (false);
+	if (r->dr_op == DISK_WRITE)
+		return (disk_write_now(d, r));
+	return (ops->io_read_now != NULL && ops->io_read_now(&d->d_image,
+	    r->dr_offset, r->dr_iov, r->dr_niov) == 0);
 }
 
 /* --- workers -------------------------------------------------------------- */
@@ -192,6 +254,7 @@ void
 disk_submit(struct disk *d, struct disk_req *r)
 {
 	r->dr_next = NULL;
+	atomic_fetch_add(&d->d_under_way, 1);
 	pthread_mutex_lock(&d->d_lock);
 	*d->d_tail = r;
 	d->d_tail = &r->dr_next;

@@ -23,6 +23,9 @@ struct disk;
 enum disk_op { DISK_READ, DISK_WRITE, DISK_FLUSH, DISK_DISCARD,
     DISK_WRITE_ZEROES };
 
+/* What is carried out at once may have no more bytes than this. */
+#define DISK_NOW_BYTES	(128U << 10)
+
 struct disk_req {
 	enum disk_op	 dr_op;
 	uint64_t	 dr_offset;
@@ -49,6 +52,13 @@ void	disk_close(struct disk *);
 uint64_t disk_size(const struct disk *);	/* bytes */
 bool	disk_readonly(const struct disk *);
 void	disk_submit(struct disk *, struct disk_req *);
+/*
+ * Carries a request out on the caller's thread if that is expected not to wait:
+ * a read of what is in the host's page cache; a write into it while nothing
+ * else is under way and the last ones were quick. True: it is done, dr_done is
+ * not called. False: nothing is known of it, and it is to be submitted.
+ */
+bool	disk_now(struct disk *, struct disk_req *);
 /* A stable identity of at most 20 bytes for the serial number. */
 void	disk_serial(const struct disk *, char serial[20]);
 

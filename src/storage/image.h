@@ -27,6 +27,10 @@ struct image_ops {
 	const char	*io_name;
 	int	(*io_read)(struct image *, uint64_t offset,
 		    const struct iovec *, int niov);
+	/* The same, but EAGAIN, with some bytes moved or none, if it would
+	 * have to wait. NULL: always. */
+	int	(*io_read_now)(struct image *, uint64_t offset,
+		    const struct iovec *, int niov);
 	int	(*io_write)(struct image *, uint64_t offset,
 		    const struct iovec *, int niov);
 	int	(*io_flush)(struct image *);
@@ -109,6 +113,8 @@ int	nbd_image_open(struct image *, struct err *);
 int	raw_preadv(int fd, uint64_t offset, const struct iovec *, int niov,
 	    bool past_end);
 int	raw_pwritev(int fd, uint64_t offset, const struct iovec *, int niov);
+/* What is in the host's page cache; else EAGAIN. */
+int	raw_preadv_now(int fd, uint64_t offset, const struct iovec *, int niov);
 int	raw_sync(int fd);
 /* fallocate(2) that keeps the size; EOPNOTSUPP for all ways of saying so,
  * which `refused` keeps in mind. */

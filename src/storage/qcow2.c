@@ -197,6 +197,33 @@ qcow2_read_guest(struct qcow2 *q, uint64_t offset, const struct iovec *iov,
 	return (error);
 }
 
+/* Only what is in one piece of the file, by a table that is in memory. */
+static int
+qcow2_read_guest_now(struct qcow2 *q, uint64_t offset, const struct iovec *iov,
+    int niov)
+{
+	const uint64_t len = iov_length(iov, niov);
+	struct qcow2_map m = { .mp_len = 0 };
+	unsigned epoch;
+	int error;
+
+	if (pthread_mutex_trylock(&q->q_lock) != 0)
+		return (EAGAIN);
+	if (q->q_l2.qc_slot[offset >> q->q_cluster_bits >> q->q_l2_bits] ==
+	    NULL || qcow2_map(q, offset, len, &m) != 0 || m.mp_len != len ||
+	    m.mp_kind != QCOW2_IS_DATA) {
+		pthread_mutex_unlock(&q->q_lock);
+		return (EAGAIN);
+	}
+	epoch = qcow2_enter(q);
+	pthread_mutex_unlock(&q->q_lock);
+	error = raw_preadv_now(q->q_fd, m.mp_offset, iov, niov);
+	pthread_mutex_lock(&q->q_lock);
+	qcow2_leave(q, epoch);
+	pthread_mutex_unlock(&q->q_lock);
+	return (error);
+}
+
 /* --- the table of calls --------------------------------------------------- */
 
 static int
@@ -204,6 +231,13 @@ qcow2_io_read(struct image *im, uint64_t offset, const struct iovec *iov,
     int niov)
 {
 	return (qcow2_read_guest(qcow2_of(im), offset, iov, niov));
+}
+
+static int
+qcow2_io_read_now(struct image *im, uint64_t offset, const struct iovec *iov,
+    int niov)
+{
+	return (qcow2_read_guest_now(qcow2_of(im), offset, iov, niov));
 }
 
 static int
@@ -299,6 +333,7 @@ qcow2_io_close(struct image *im)
 static const struct image_ops qcow2_ops = {
 	.io_name	= "qcow2",
 	.io_read	= qcow2_io_read,
+	.io_read_now	= qcow2_io_read_now,
 	.io_write	= qcow2_io_write,
 	.io_flush	= qcow2_io_flush,
 	.io_discard	= qcow2_io_discard,

@@ -86,6 +86,17 @@ raw_preadv(int fd, uint64_t offset, const struct iovec *iov, int niov,
 }
 
 int
+raw_preadv_now(int fd, uint64_t offset, const struct iovec *iov, int niov)
+{
+	ssize_t n;
+
+	if (niov > IOV_MAX)
+		return (EAGAIN);
+	n = preadv2(fd, iov, niov, (off_t)offset, RWF_NOWAIT);
+	return (n >= 0 && (uint64_t)n == iov_length(iov, niov) ? 0 : EAGAIN);
+}
+
+int
 raw_pwritev(int fd, uint64_t offset, const struct iovec *iov, int niov)
 {
 	return (raw_move(fd, &raw_writer, offset, iov, niov, false));
@@ -126,6 +137,13 @@ static int
 raw_read(struct image *im, uint64_t offset, const struct iovec *iov, int niov)
 {
 	return (raw_preadv(im->im_fd, offset, iov, niov, false));
+}
+
+static int
+raw_read_now(struct image *im, uint64_t offset, const struct iovec *iov,
+    int niov)
+{
+	return (raw_preadv_now(im->im_fd, offset, iov, niov));
 }
 
 /*
@@ -227,6 +245,7 @@ raw_zeroes(struct image *im, uint64_t offset, uint64_t len)
 static const struct image_ops raw_ops = {
 	.io_name	= "raw",
 	.io_read	= raw_read,
+	.io_read_now	= raw_read_now,
 	.io_write	= raw_write,
 	.io_flush	= raw_flush,
 	.io_discard	= raw_discard,

@@ -375,6 +375,51 @@ test_close_waits(void **state)
 }
 
 /* A hole is given back where the file system has holes. */
+/* What is done at once is done, and what is not is left as it was. */
+static void
+test_now(void **state)
+{
+	static uint8_t out[65536], in[65536];
+	struct iovec iov[2] = { { out, 4096 }, { out + 4096, 61440 } };
+	struct iovec back[2] = { { in, 61440 }, { in + 61440, 4096 } };
+	struct disk_req w = { .dr_op = DISK_WRITE, .dr_offset = 512,
+	    .dr_length = sizeof(out), .dr_iov = iov, .dr_niov = 2 };
+	struct disk_req r = { .dr_op = DISK_READ, .dr_offset = 512,
+	    .dr_length = sizeof(in), .dr_iov = back, .dr_niov = 2 };
+	struct disk *d;
+	struct err err;
+	size_t i;
+	int tries;
+
+	(void)state;
+	for (i = 0; i < sizeof(out); i++)
+		out[i] = (uint8_t)(i * 7 + i / 256);
+	assert_int_equal(disk_open(&d, image("now", 1 << 20), 0, &err), 0);
+	assert_true(disk_now(d, &w));
+	/* The host may drop what it has cached, but not for ever. */
+	for (tries = 0; !disk_now(d, &r); tries++) {
+		assert_true(tries < 1000);
+		assert_int_equal(rw(d, DISK_READ, 512, in, sizeof(in)), 0);
+		memset(in, 0, sizeof(in));
+	}
+	assert_memory_equal(in, out, sizeof(in));
+	r.dr_offset = (1 << 20) - 512;	/* beyond the end */
+	assert_false(disk_now(d, &r));
+	w.dr_offset = (1 << 20) - 512;
+	assert_false(disk_now(d, &w));
+	w.dr_offset = 100;
+	assert_false(disk_now(d, &w));
+	w.dr_op = DISK_FLUSH;
+	w.dr_offset = w.dr_length = 0;
+	assert_false(disk_now(d, &w));
+	disk_close(d);
+	assert_int_equal(disk_open(&d, at("now"), DISK_RDONLY, &err), 0);
+	w.dr_op = DISK_WRITE;
+	w.dr_length = sizeof(out);
+	assert_false(disk_now(d, &w));
+	disk_close(d);
+}
+
 static void
 test_discard(void **state)
 {
@@ -484,6 +529,7 @@ main(void)
 		cmocka_unit_test(test_checks),
 		cmocka_unit_test(test_reference),
 		cmocka_unit_test(test_close_waits),
+		cmocka_unit_test(test_now),
 		cmocka_unit_test(test_discard),
 		cmocka_unit_test(test_serial),
 		cmocka_unit_test(test_full),
