@@ -23,6 +23,7 @@
 #define MIB	0x100000ull
 
 static char kernel[] = "/tmp/save_test.XXXXXX";
+static char disc[] = "/tmp/save_test.XXXXXX";
 
 /* A multiboot kernel: counts in EBX and says its low byte on COM1. */
 static void
@@ -45,6 +46,9 @@ guest(void)
 	assert_int_equal(write(fd, header, sizeof(header)), sizeof(header));
 	assert_int_equal(write(fd, code, sizeof(code)), sizeof(code));
 	close(fd);
+	assert_int_not_equal(fd = mkstemp(disc), -1);
+	assert_int_equal(ftruncate(fd, MIB), 0);
+	close(fd);
 }
 
 struct rig {
@@ -64,7 +68,8 @@ begin(struct rig *r, uint64_t memory)
 {
 	struct machine_config mc = { .mc_name = "test", .mc_kernel = kernel,
 		.mc_memory = memory, .mc_engine = "auto", .mc_exit_port = -1,
-		.mc_console_in = -1, .mc_no_reboot = true };
+		.mc_console_in = -1, .mc_no_reboot = true,
+		.mc_cdrom = disc, .mc_nnics = 1 };
 	struct err err;
 
 	assert_int_equal(pipe(r->fd), 0);
@@ -317,5 +322,6 @@ main(int argc, char **argv)
 	guest();
 	failed = cmocka_run_group_tests(tests, NULL, NULL);
 	unlink(kernel);
+	unlink(disc);
 	return (failed);
 }
