@@ -22,6 +22,7 @@
 
 #include "../lib/arguments.h"
 #include "engine/soft/cpu.h"
+#include "engine/soft/direct/scan.h"
 #include "items.h"
 #include "kernel.h"
 
@@ -279,6 +280,20 @@ stores_pointers(const struct item *it)
 	return (false);
 }
 
+/*
+ * Does it show whose CPU it is? Such code is kept from the bare CPU by rules of
+ * thumb (direct/scan.c), made for what programs have; a jump of chance into the
+ * routine behind one is not among it.
+ */
+static bool
+shows_host(const struct item *it)
+{
+	uint16_t where;
+
+	return (scan_harmful(it->it_insn.oi_bytes, 15, 0, it->it_insn.oi_len,
+	    false, soft_decode_mode(false), &where, 1) != 0);
+}
+
 static void
 put_something(struct program *p)
 {
@@ -394,7 +409,8 @@ put_something(struct program *p)
 			break;
 		for (n = 0; n < 20; n++)
 			if (item_make(r, false, &it) &&
-			    !(bare_cpu() && stores_pointers(&it))) {
+			    !(bare_cpu() && (stores_pointers(&it) ||
+			    shows_host(&it)))) {
 				p->p_at += item_put(&it, p->p_code + p->p_at,
 				    CODE + p->p_at);
 				break;
