@@ -44,10 +44,10 @@ static void conf_yyerror(const CONF_YYLTYPE *, struct parse *, const char *);
 %token END 0		"end of file"
 %token LINE		"end of line"
 %token <text> WORD	"a name, number or text"
-%token AGENTX ALLOW APPEND BOOT CDROM CPUS DELAY DEVICE DISABLE DISK DOWN
-%token ENABLE ENGINE FORMAT FORWARD GROUP INCLUDE INET6 INITRD INSTANCE
+%token AGENTX ALLOW APPEND BOOT BOOTFILE CDROM CPUS DELAY DEVICE DISABLE DISK
+%token DOWN ENABLE ENGINE FORMAT FORWARD GROUP INCLUDE INET6 INITRD INSTANCE
 %token INTERFACE INTERFACES LLADDR LOCAL LOCKED MEMORY MTU NAT NET NETWORK
-%token OWNER PARALLEL PREFIX RDOMAIN SOCKET STAGGERED START SWITCH UP VM
+%token OWNER PARALLEL PREFIX RDOMAIN SOCKET STAGGERED START SWITCH TFTP UP VM
 
 %type <text> text optional_text optional_format
 %type <number> device allowed allowed_word
@@ -335,6 +335,15 @@ nic_option:
 |	NETWORK text		{ parse_network(p, &@2, $2); }
 |	FORWARD WORD WORD WORD WORD
 				{ parse_forward(p, &@2, $2, $3, $4, $5); }
+|	TFTP text
+	{
+		parse_path(p, &@2, &p->p_nic->cn_tftp, $2, "tftp",
+		    true);
+	}
+|	BOOTFILE text
+	{
+		parse_text(p, &@2, &p->p_nic->cn_bootfile, $2, "bootfile");
+	}
 ;
 
 locked:
@@ -354,6 +363,7 @@ static const struct keyword {
 	KEYWORD("allow", ALLOW),
 	KEYWORD("append", APPEND),
 	KEYWORD("boot", BOOT),
+	KEYWORD("bootfile", BOOTFILE),
 	KEYWORD("cdrom", CDROM),
 	KEYWORD("cpus", CPUS),
 	KEYWORD("delay", DELAY),
@@ -388,6 +398,7 @@ static const struct keyword {
 	KEYWORD("staggered", STAGGERED),
 	KEYWORD("start", START),
 	KEYWORD("switch", SWITCH),
+	KEYWORD("tftp", TFTP),
 	KEYWORD("up", UP),
 	KEYWORD("vm", VM),
 };

@@ -67,6 +67,8 @@ struct config_nic {
 	unsigned	 cn_mtu;	/* 0: the network's */
 	struct network_forward cn_forward[CONFIG_FORWARDS_MAX];
 	size_t		 cn_nforwards;
+	char		*cn_tftp;	/* folder for the guest, by TFTP */
+	char		*cn_bootfile;	/* that DHCP names */
 };
 
 enum config_boot { CONFIG_BOOT_UNSAID, CONFIG_BOOT_DISK, CONFIG_BOOT_CDROM,
@@ -158,6 +160,8 @@ struct config_switch *config_find_switch(const struct config *,
 int	config_bridges(const struct config *, struct config_vm *);
 
 struct config_vm *config_vm_new(void);		/* NULL and errno */
+/* Ends its strings: all is zero then. */
+void	config_nic_clear(struct config_nic *);
 struct config_vm *config_vm_copy(const struct config_vm *);
 void	config_vm_free(struct config_vm *);
 

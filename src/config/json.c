@@ -75,7 +75,9 @@ static const struct member nic_members[] = {
 	{ "locked", KIND_BOOL, NIC(locked), 0, NULL },
 	{ "up", KIND_TRISTATE, NIC(up), 0, NULL },
 	{ "rdomain", KIND_UNSIGNED, NIC(rdomain), 255, NULL },
-	{ "mtu", KIND_UNSIGNED, NIC(mtu), NETWORK_MTU_MAX, NULL }
+	{ "mtu", KIND_UNSIGNED, NIC(mtu), NETWORK_MTU_MAX, NULL },
+	{ "tftp", KIND_STRING, NIC(tftp), 0, NULL },
+	{ "bootfile", KIND_STRING, NIC(bootfile), 0, NULL }
 };
 #define FORWARD(m)	offsetof(struct network_forward, nf_ ## m)
 static const struct member forward_members[] = {

@@ -218,16 +218,6 @@ parse_mtu(struct parse *p, const struct lex_place *lp, unsigned *mtu,
 
 /* --- interfaces -------------------------------------------------------------------- */
 
-static void
-nic_drop(struct config_nic *cn)
-{
-	free(cn->cn_switch);
-	free(cn->cn_tap);
-	free(cn->cn_bridge);
-	free(cn->cn_group);
-	memset(cn, 0, sizeof(*cn));
-}
-
 void
 parse_nic_begin(struct parse *p, const struct lex_place *lp, bool local,
     char *name)
@@ -239,7 +229,7 @@ parse_nic_begin(struct parse *p, const struct lex_place *lp, bool local,
 	} else {
 		parse_mistake(p, lp, "a VM has at most %d interfaces",
 		    CONFIG_NICS_MAX);
-		nic_drop(&p->p_spare_nic);
+		config_nic_clear(&p->p_spare_nic);
 		p->p_nic = &p->p_spare_nic;
 	}
 	if (name != NULL && strcmp(name, "tap") == 0) {
@@ -257,15 +247,23 @@ void
 parse_nic_end(struct parse *p)
 {
 	struct config_nic *cn = p->p_nic;
+	const char *only = NULL;	/* of the NAT's */
 
 	if (cn->cn_kind == CONFIG_NIC_TAP && cn->cn_switch != NULL)
 		cn->cn_kind = CONFIG_NIC_UNSAID;
-	if (cn->cn_nforwards != 0 && cn->cn_kind == CONFIG_NIC_UNSAID &&
+	if (cn->cn_nforwards != 0)
+		only = "forward";
+	else if (cn->cn_tftp != NULL)
+		only = "tftp";
+	else if (cn->cn_bootfile != NULL)
+		only = "bootfile";
+	if (only != NULL && cn->cn_kind == CONFIG_NIC_UNSAID &&
 	    cn->cn_switch == NULL && cn->cn_tap == NULL)
 		cn->cn_kind = CONFIG_NIC_USER;
-	if (cn->cn_nforwards != 0 && cn->cn_kind != CONFIG_NIC_USER)
-		parse_mistake(p, &p->p_place, "VM \"%s\": \"forward\" is for "
-		    "interfaces of \"network user\" alone", p->p_vm->cv_name);
+	if (only != NULL && cn->cn_kind != CONFIG_NIC_USER)
+		parse_mistake(p, &p->p_place, "VM \"%s\": \"%s\" is for "
+		    "interfaces of \"network user\" alone",
+		    p->p_vm->cv_name, only);
 	if (cn->cn_kind == CONFIG_NIC_USER && (cn->cn_switch != NULL ||
 	    cn->cn_tap != NULL))
 		parse_mistake(p, &p->p_place, "VM \"%s\": an interface of "
@@ -400,8 +398,8 @@ parse_vm_drop(struct parse *p)
 	for (i = 0; i < CONFIG_DISKS_MAX; i++)
 		free(cv->cv_disk[i].cd_path);
 	for (i = 0; i < CONFIG_NICS_MAX; i++)
-		nic_drop(&cv->cv_nic[i]);
-	nic_drop(&p->p_spare_nic);
+		config_nic_clear(&cv->cv_nic[i]);
+	config_nic_clear(&p->p_spare_nic);
 	memset(cv, 0, sizeof(*cv));
 }
 

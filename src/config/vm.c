@@ -27,7 +27,9 @@ static const size_t nic_strings[] = {
 	offsetof(struct config_nic, cn_switch),
 	offsetof(struct config_nic, cn_tap),
 	offsetof(struct config_nic, cn_bridge),
-	offsetof(struct config_nic, cn_group)
+	offsetof(struct config_nic, cn_group),
+	offsetof(struct config_nic, cn_tftp),
+	offsetof(struct config_nic, cn_bootfile)
 };
 
 static char **
@@ -66,6 +68,13 @@ nic_copy(struct config_nic *to, const struct config_nic *from)
 	return (strings_own(to, nic_strings, COUNT(nic_strings)));
 }
 
+void
+config_nic_clear(struct config_nic *cn)
+{
+	strings_free(cn, nic_strings, COUNT(nic_strings));
+	memset(cn, 0, sizeof(*cn));
+}
+
 struct config_vm *
 config_vm_new(void)
 {
@@ -83,7 +92,7 @@ config_vm_free(struct config_vm *vm)
 	for (n = 0; n < CONFIG_DISKS_MAX; n++)
 		free(vm->cv_disk[n].cd_path);
 	for (n = 0; n < CONFIG_NICS_MAX; n++)
-		strings_free(&vm->cv_nic[n], nic_strings, COUNT(nic_strings));
+		config_nic_clear(&vm->cv_nic[n]);
 	free(vm);
 }
 
@@ -286,6 +295,17 @@ config_vm_inherit(struct config_vm *vm, const struct config_vm *parent,
 	return (err_sys(err, "%s", vm->cv_name));
 }
 
+static int
+check_nic(const struct config_vm *vm, const struct config_nic *cn,
+    struct err *err)
+{
+	if (cn->cn_bootfile != NULL &&
+	    strlen(cn->cn_bootfile) >= NETWORK_BOOTFILE_MAX)
+		return (err_set(err, "%s: the name of a bootfile has at most "
+		    "%d letters", vm->cv_name, NETWORK_BOOTFILE_MAX - 1));
+	return (0);
+}
+
 /* Is all of it what can be run? */
 static int
 check(const struct config_vm *vm, struct err *err)
@@ -314,6 +334,9 @@ check(const struct config_vm *vm, struct err *err)
 				return (err_set(err, "%s: the disk %s is there "
 				    "twice", vm->cv_name,
 				    vm->cv_disk[n].cd_path));
+	for (n = 0; n < vm->cv_nnics; n++)
+		if (check_nic(vm, &vm->cv_nic[n], err) == -1)
+			return (-1);
 	return (0);
 }
 

@@ -526,11 +526,15 @@ nic_connect(struct machine *m, size_t i, struct err *err)
 	const struct network_port *port = virtio_net_port(m->m_net[i]);
 	struct network **np = &m->m_network[i];
 	struct network_local nl;
+	struct network_user nu;
 
 	switch (mn->mn_kind) {
 	case NIC_USER:
-		return (network_user_open(np, m->m_loop, port, mn->mn_forward,
-		    mn->mn_nforwards, err));
+		nu = (struct network_user){ .nu_forward = mn->mn_forward,
+			.nu_nforwards = mn->mn_nforwards,
+			.nu_tftp = mn->mn_tftp,
+			.nu_bootfile = mn->mn_bootfile };
+		return (network_user_open(np, m->m_loop, port, &nu, err));
 	case NIC_LOCAL:
 		nl = (struct network_local){ .nl_host = mn->mn_host,
 			.nl_guest = mn->mn_guest,
@@ -732,6 +736,14 @@ board_acpi(const struct machine *m)
 	    .ac_slot_line = board_slot_line, .ac_sci = IRQ_SCI });
 }
 
+/* Only who wants to boot from a network has to have the ROM for it. */
+static bool
+has_netboot(const struct machine *m)
+{
+	return (m->m_config.mc_boot_device == MACHINE_BOOT_NET &&
+	    m->m_config.mc_nnics > 0);
+}
+
 /* Lines for the devices of a kind, as Open Firmware paths. */
 static void
 boot_order_kind(const struct machine *m, enum machine_boot kind, char *text,
@@ -745,8 +757,11 @@ boot_order_kind(const struct machine *m, enum machine_boot kind, char *text,
 		[MACHINE_BOOT_NET] = { m->m_nic_slot,
 		    m->m_config.mc_nnics, "ethernet@%x/ethernet-phy@0" }
 	};
-	size_t len, i;
+	size_t len = strlen(text), i;
 
+	if (kind == MACHINE_BOOT_NET && has_netboot(m))
+		snprintf(text + len, size - len, "%s/rom@" NETBOOT_FILE,
+		    len > 0 ? "\n" : "");
 	for (i = 1; i <= of[kind].n; i++) {
 		len = strlen(text);
 		snprintf(text + len, size - len, "%s/pci@i0cf8/",
@@ -779,14 +794,19 @@ firmware_new(struct machine *m, struct err *err)
 	struct firmware_config fc = { .fc_map = m->m_memmap,
 		.fc_nmap = m->m_nmemmap, .fc_acpi = &ac,
 		.fc_bootorder = order };
+	struct firmware *netboot = NULL;
 	int error;
 
 	if (m->m_firmware == NULL)
 		return (0);
+	if (has_netboot(m) && firmware_open_netboot(&netboot, err) == -1)
+		return (-1);
 	boot_order(m, order, sizeof(order));
 	pci_for_firmware(m->m_pci);
-	if ((error = firmware_configure(m->m_fw, &fc)) != 0 ||
-	    (error = firmware_map(m->m_firmware, m->m_ports,
+	fc.fc_netboot = netboot;
+	error = firmware_configure(m->m_fw, &fc);
+	firmware_free(netboot);		/* it is copied */
+	if (error != 0 || (error = firmware_map(m->m_firmware, m->m_ports,
 	    m->m_mmio)) != 0) {
 		errno = error;
 		return (err_sys(err, "cannot make the firmware's ROM"));

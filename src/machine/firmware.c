@@ -25,6 +25,13 @@
 #define VMM_BIOS	"/usr/share/seabios/bios-256k.bin"
 #endif
 
+/* The ROM that boots from a virtio network device: iPXE. */
+#ifndef VMM_NETBOOT
+#define VMM_NETBOOT	"/usr/lib/ipxe/qemu/pxe-virtio.rom"
+#endif
+#define NETBOOT_UNIT	512u			/* PCI Firmware 3.2, 5.1.2 */
+#define NETBOOT_MAX	(128 * KIB)
+
 #define KIB		1024u
 #define SIZE_UNIT	(64 * KIB)
 #define SIZE_MAX_ROM	(16 * KIB * KIB)	/* above the APICs */
@@ -74,7 +81,7 @@ is_firmware(const uint8_t *data, size_t size)
 
 /* All of fd, which is a regular file of that size: 1, 0 or -1 and errno. */
 static int
-image_read(struct firmware *f, int fd)
+file_read(struct firmware *f, int fd)
 {
 	size_t done = 0;
 	ssize_t n;
@@ -91,12 +98,12 @@ image_read(struct firmware *f, int fd)
 			return (0);	/* it has become shorter */
 		done += (size_t)n;
 	}
-	return (is_firmware(f->f_data, f->f_size));
+	return (1);
 }
 
-/* 1, 0 or -1 and errno. */
+/* A file of so many units, up to max bytes: 1, 0 or -1 and errno. */
 static int
-image_open(struct firmware *f, const char *path)
+file_open(struct firmware *f, const char *path, size_t unit, size_t max)
 {
 	struct stat st;
 	int fd, ret = 0;
@@ -106,13 +113,22 @@ image_open(struct firmware *f, const char *path)
 		return (-1);
 	if (fstat(fd, &st) == -1)
 		ret = -1;
-	else if (S_ISREG(st.st_mode) && st.st_size >= SIZE_UNIT &&
-	    st.st_size <= SIZE_MAX_ROM && st.st_size % SIZE_UNIT == 0) {
+	else if (S_ISREG(st.st_mode) && st.st_size >= (off_t)unit &&
+	    st.st_size <= (off_t)max && st.st_size % (off_t)unit == 0) {
 		f->f_size = (size_t)st.st_size;
-		ret = image_read(f, fd);
+		ret = file_read(f, fd);
 	}
 	close(fd);
 	return (ret);
+}
+
+/* 1, 0 or -1 and errno. */
+static int
+image_open(struct firmware *f, const char *path)
+{
+	int ret = file_open(f, path, SIZE_UNIT, SIZE_MAX_ROM);
+
+	return (ret == 1 ? is_firmware(f->f_data, f->f_size) : ret);
 }
 
 /* The image for machines that name none. */
@@ -158,6 +174,33 @@ firmware_open(struct firmware **fp, const char *path, struct err *err)
 	else
 		firmware_free(f);
 	return (ret);
+}
+
+int
+firmware_open_netboot(struct firmware **fp, struct err *err)
+{
+	const char *told = getenv("VMM_NETBOOT");
+	const char *path = told != NULL && *told != '\0' ? told : VMM_NETBOOT;
+	struct firmware *f;
+	int ret;
+
+	if ((f = calloc(1, sizeof(*f))) == NULL)
+		return (err_sys(err, "cannot read the network boot ROM"));
+	if ((ret = file_open(f, path, NETBOOT_UNIT, NETBOOT_MAX)) == 1 &&
+	    (f->f_data[0] != 0x55 || f->f_data[1] != 0xaa))
+		ret = 0;
+	if (ret == 1)
+		*fp = f;
+	else if (ret == 0)
+		err_set(err, "%s is no option ROM", path);
+	else if (errno == ENOENT && path != told)
+		err_set(err, "booting from a network needs the ROM %s; install "
+		    "the package ipxe-qemu or set VMM_NETBOOT", path);
+	else
+		err_sys(err, "cannot read the network boot ROM %s", path);
+	if (ret != 1)
+		firmware_free(f);
+	return (ret == 1 ? 0 : -1);
 }
 
 void
@@ -332,6 +375,9 @@ firmware_configure(struct fw_cfg *fw, const struct firmware_config *fc)
 
 	if ((error = add_e820(fw, fc)) != 0 ||
 	    (error = add_acpi(fw, fc->fc_acpi)) != 0)
+		return (error);
+	if (fc->fc_netboot != NULL && (error = fw_cfg_add(fw, NETBOOT_FILE,
+	    fc->fc_netboot->f_data, fc->fc_netboot->f_size)) != 0)
 		return (error);
 	/* lines between newlines, and a NUL */
 	return (fw_cfg_add(fw, "bootorder", fc->fc_bootorder,

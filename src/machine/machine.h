@@ -25,6 +25,8 @@ struct machine_nic {
 	unsigned	 mn_mtu;	/* 0: NETWORK_MTU */
 	struct network_forward mn_forward[16];
 	size_t		 mn_nforwards;
+	const char	*mn_tftp;	/* NIC_USER: see network_user */
+	const char	*mn_bootfile;
 	uint32_t	 mn_host, mn_guest; /* NIC_LOCAL: IPv4 addresses */
 	int		 mn_fd;		/* NIC_SWITCH: a socket to its port;
 					   NIC_TAP: a tap's descriptor; needed

@@ -71,6 +71,7 @@ network_local_open(struct network **np, struct loop *loop,
 	const struct network_addresses na = { .na_net = net,
 		.na_mask = 0xffffff00u, .na_host = nl->nl_host,
 		.na_guest = nl->nl_guest, .na_dns = net | 1 };
+	const struct network_user none = { 0 };
 	struct local *lo;
 
 	if ((lo = calloc(1, sizeof(*lo))) == NULL)
@@ -86,7 +87,7 @@ network_local_open(struct network **np, struct loop *loop,
 		lo->lo_dhcp.dh_file = "auto_install";
 		lo->lo_dhcp.dh_name = nl->nl_name;
 	}
-	if (network_user_open_at(&lo->lo_nat, loop, port, NULL, 0, &na,
+	if (network_user_open_at(&lo->lo_nat, loop, port, &none, &na,
 	    err) == -1) {
 		free(lo);
 		return (-1);

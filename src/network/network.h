@@ -69,18 +69,28 @@ struct network_forward {	/* host port -> guest port, TCP */
 void	network_mac_choose(uint8_t mac[6]);
 /*
  * User-mode NAT (libslirp): guest 10.0.2.15, gateway and host loopback
- * 10.0.2.2, DNS 10.0.2.3, DHCP. forwards is borrowed for the call.
+ * 10.0.2.2, DNS 10.0.2.3, DHCP. Everything is borrowed for the call; the
+ * files of nu_tftp are opened when they are asked for.
  */
+struct network_user {
+	const struct network_forward *nu_forward;
+	size_t		 nu_nforwards;
+	const char	*nu_tftp;	/* a folder that TFTP gives to the
+					   guest, or NULL */
+	const char	*nu_bootfile;	/* that DHCP names, or NULL */
+};
 int	network_user_open(struct network **, struct loop *,
-	    const struct network_port *, const struct network_forward *,
-	    size_t nforwards, struct err *);
+	    const struct network_port *, const struct network_user *,
+	    struct err *);
 /* The same with other addresses, in the host's order. */
 struct network_addresses {
 	uint32_t	na_net, na_mask, na_host, na_guest, na_dns;
 };
 int	network_user_open_at(struct network **, struct loop *,
-	    const struct network_port *, const struct network_forward *,
-	    size_t nforwards, const struct network_addresses *, struct err *);
+	    const struct network_port *, const struct network_user *,
+	    const struct network_addresses *, struct err *);
+/* As many bytes as a file's name has in an answer of DHCP, with its NUL. */
+#define NETWORK_BOOTFILE_MAX	128
 /*
  * A local interface: a network of host and guest alone, with these addresses,
  * which differ in their last bit; DHCP gives the guest its own. The host side

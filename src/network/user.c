@@ -4,7 +4,7 @@
  * privilege is needed.
  *
  *	10.0.2.0/24	the network
- *	10.0.2.2	gateway, and the host's own loopback
+ *	10.0.2.2	gateway, TFTP, and the host's own loopback
  *	10.0.2.3	DNS, which asks the host's first name server
  *	10.0.2.15	the guest, by DHCP and for forwarded ports
  *
@@ -538,21 +538,20 @@ user_large(unsigned mtu)
 
 int
 network_user_open(struct network **np, struct loop *loop,
-    const struct network_port *port, const struct network_forward *forwards,
-    size_t nforwards, struct err *err)
+    const struct network_port *port, const struct network_user *nu,
+    struct err *err)
 {
 	const struct network_addresses na = { .na_net = USER_NET,
 		.na_mask = USER_MASK, .na_host = USER_GATEWAY,
 		.na_guest = USER_GUEST, .na_dns = USER_DNS };
 
-	return (network_user_open_at(np, loop, port, forwards, nforwards, &na,
-	    err));
+	return (network_user_open_at(np, loop, port, nu, &na, err));
 }
 
 int
 network_user_open_at(struct network **np, struct loop *loop,
-    const struct network_port *port, const struct network_forward *forwards,
-    size_t nforwards, const struct network_addresses *na, struct err *err)
+    const struct network_port *port, const struct network_user *nu,
+    const struct network_addresses *na, struct err *err)
 {
 	SlirpConfig config = {
 		.version	= 4,
@@ -564,6 +563,8 @@ network_user_open_at(struct network **np, struct loop *loop,
 		.vnameserver	= user_address(na->na_dns),
 		.if_mtu		= user_large(port->np_mtu) + LARGE_HEADERS,
 		.if_mru		= user_large(port->np_mtu) + LARGE_HEADERS,
+		.tftp_path	= nu->nu_tftp,
+		.bootfile	= nu->nu_bootfile,
 	};
 	struct user *u;
 	size_t i;
@@ -586,8 +587,8 @@ network_user_open_at(struct network **np, struct loop *loop,
 		err_set(err, "network: cannot start user-mode NAT");
 		goto fail;
 	}
-	for (i = 0; i < nforwards; i++)
-		if (user_forward(u, &forwards[i], err) == -1)
+	for (i = 0; i < nu->nu_nforwards; i++)
+		if (user_forward(u, &nu->nu_forward[i], err) == -1)
 			goto fail;
 	user_arm(u);
 	*np = &u->u_network;

@@ -2,6 +2,9 @@
  * The networks of "vmctl run" and "vmctl start": what --net says, and what a
  * machine in this process needs of it.
  */
+#include <sys/stat.h>
+
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -114,6 +117,35 @@ option_mtu(struct config_nic *cn, char *value, struct err *err)
 	return (0);
 }
 
+/* A folder; its path is made absolute, as a VM of vmd's is elsewhere. */
+static int
+option_tftp(struct config_nic *cn, char *value, struct err *err)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	if (value == NULL || *value == '\0')
+		return (err_set(err, "which folder? write it as "
+		    "tftp=/srv/tftp"));
+	if (realpath(value, path) == NULL || stat(path, &st) == -1)
+		return (err_sys(err, "tftp: %s", value));
+	if (!S_ISDIR(st.st_mode))
+		return (err_set(err, "tftp: %s is no folder", value));
+	return (set_string(&cn->cn_tftp, path, err));
+}
+
+static int
+option_bootfile(struct config_nic *cn, char *value, struct err *err)
+{
+	if (value == NULL || *value == '\0')
+		return (err_set(err, "which file? write it as "
+		    "bootfile=pxelinux.0"));
+	if (strlen(value) >= NETWORK_BOOTFILE_MAX)
+		return (err_set(err, "the name of a bootfile has at most %d "
+		    "letters", NETWORK_BOOTFILE_MAX - 1));
+	return (set_string(&cn->cn_bootfile, value, err));
+}
+
 #define USER	(1u << CONFIG_NIC_USER)
 #define SWITCH	(1u << CONFIG_NIC_SWITCH)
 #define TAP	(1u << CONFIG_NIC_TAP)
@@ -127,6 +159,8 @@ static const struct {
 	{ "mac",	USER | SWITCH | TAP, option_mac },
 	{ "mtu",	USER | SWITCH | TAP, option_mtu },
 	{ "hostfwd",	USER,		option_hostfwd },
+	{ "tftp",	USER,		option_tftp },
+	{ "bootfile",	USER,		option_bootfile },
 	{ "locked",	SWITCH | TAP,	option_locked },
 	{ "bridge",	TAP,		option_bridge },
 };
@@ -180,18 +214,9 @@ net_parse(const char *word, struct config_nic *cn, bool *used,
 	while (ret == 0 && (item = strsep(&rest, ",")) != NULL)
 		ret = parse_option(cn, item, err);
 	if (ret == -1)
-		net_free(cn);
+		config_nic_clear(cn);
 	*used = ret == 0;
 	return (ret);
-}
-
-void
-net_free(struct config_nic *cn)
-{
-	free(cn->cn_switch);
-	free(cn->cn_tap);
-	free(cn->cn_bridge);
-	memset(cn, 0, sizeof(*cn));
 }
 
 /* --- what a machine needs --------------------------------------------------------- */
@@ -250,6 +275,8 @@ net_open(const struct config_nic *cn, const char *vm, struct machine_nic *mn,
 	mn->mn_kind = NIC_USER;
 	mn->mn_nforwards = cn->cn_nforwards;
 	memcpy(mn->mn_forward, cn->cn_forward, sizeof(mn->mn_forward));
+	mn->mn_tftp = cn->cn_tftp;
+	mn->mn_bootfile = cn->cn_bootfile;
 	return (0);
 }
 

@@ -79,7 +79,7 @@ add_nic(struct run_options *ro, const char *word, struct err *err)
 	if (!used)
 		return (0);
 	if (ro->ro_nnics == MACHINE_NICS_MAX) {
-		net_free(&nic);
+		config_nic_clear(&nic);
 		return (err_set(err, "more than %d interfaces",
 		    MACHINE_NICS_MAX));
 	}
@@ -455,7 +455,7 @@ static void
 free_options(struct run_options *ro)
 {
 	while (ro->ro_nnics > 0)
-		net_free(&ro->ro_nic[--ro->ro_nnics]);
+		config_nic_clear(&ro->ro_nic[--ro->ro_nnics]);
 }
 
 static int

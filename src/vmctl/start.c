@@ -132,7 +132,7 @@ add_net(struct start *st, const char *word, struct err *err)
 	if (!used)
 		return (0);
 	if ((cn = add_nic(st, err)) == NULL) {
-		net_free(&said);
+		config_nic_clear(&said);
 		return (-1);
 	}
 	*cn = said;

@@ -71,12 +71,11 @@ int	parse_mac(const char *, uint8_t mac[6]);
 int	parse_name(const char *, struct err *);
 
 /* net.c: the value of --net, true in *used if it describes an interface, which
- * net_free() ends; and that as an interface of a machine in this process, whose
- * descriptors net_close() closes when the machine is made. 0, or -1 with a line
- * in err. */
+ * config_nic_clear() ends; and that as an interface of a machine in this
+ * process, whose descriptors net_close() closes when the machine is made. 0, or
+ * -1 with a line in err. */
 int	net_parse(const char *, struct config_nic *, bool *used,
 	    struct err *);
-void	net_free(struct config_nic *);
 int	net_open(const struct config_nic *, const char *vm,
 	    struct machine_nic *, struct err *);
 void	net_close(struct machine_nic *);

@@ -205,12 +205,12 @@ uplink_new(struct swproc *sw, struct err *err)
 		.nc_arg = sw, .nc_mtu = sw->sw_mtu };
 	const struct network_port port = { .np_receive = uplink_receive,
 		.np_ready = uplink_ready, .np_arg = sw, .np_mtu = sw->sw_mtu };
+	const struct network_user none = { 0 };
 
 	sw->sw_uplink = netswitch_port_new(sw->sw_switch, &nc);
 	if (sw->sw_uplink == NULL)
 		return (err_sys(err, "cannot make the uplink"));
-	return (network_user_open(&sw->sw_nat, sw->sw_loop, &port, NULL, 0,
-	    err));
+	return (network_user_open(&sw->sw_nat, sw->sw_loop, &port, &none, err));
 }
 
 /* --- what is asked ------------------------------------------------------------------ */

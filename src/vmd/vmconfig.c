@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -180,6 +181,24 @@ vmconfig_local(const struct vmplace *vl, size_t n, uint32_t *host,
 	return (0);
 }
 
+/* Its files are opened when the guest asks, as whom the VM then is. */
+static int
+nic_tftp(const struct config_nic *cn, const struct vmplace *vl,
+    struct machine_nic *mn, struct err *err)
+{
+	char within[PATH_MAX];
+
+	mn->mn_bootfile = cn->cn_bootfile;
+	mn->mn_tftp = cn->cn_tftp;
+	if (cn->cn_tftp == NULL)
+		return (0);
+	snprintf(within, sizeof(within), "%s/.", cn->cn_tftp);
+	if (privilege_can_read(vl->vl_uid, within))
+		return (0);
+	return (err_set(err, "tftp: %s is no folder that the VM's user can "
+	    "read", cn->cn_tftp));
+}
+
 static int
 nic(struct vmconfig *vc, const struct config_vm *cv,
     const struct config_nic *cn, const struct vmplace *vl,
@@ -196,7 +215,7 @@ nic(struct vmconfig *vc, const struct config_vm *cv,
 		mn->mn_nforwards = cn->cn_nforwards;
 		memcpy(mn->mn_forward, cn->cn_forward,
 		    sizeof(mn->mn_forward));
-		return (0);
+		return (nic_tftp(cn, vl, mn, err));
 	case CONFIG_NIC_SWITCH:
 		return (nic_switch(vc, cv, cn, vl, mn, err));
 	case CONFIG_NIC_LOCAL:

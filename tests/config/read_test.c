@@ -163,12 +163,13 @@ test_interfaces(void **state)
 		    "fe:e1:bb:d1:00:0A, group g rdomain 0 down mtu 1400 }\n"
 		    "local interface {\n\n}\ninterface tap7\ninterface {\n"
 		    "network user\nforward udp 127.0.0.2:53 to 5353\n"
-		    "forward tcp 2222 to 22\n}\n}\nswitch s {}",
+		    "forward tcp 2222 to 22\ntftp /srv, bootfile \"a b\"\n"
+		    "}\n}\nswitch s {}",
 		"switch s {\n}\nvm a {\ninterface tap switch s, locked lladdr "
 		    "fe:e1:bb:d1:00:0a group g rdomain 0, mtu 1400 down\n"
 		    "local interface\ninterface \"tap7\" up\ninterface network "
 		    "user forward udp 127.0.0.2:53 to 5353, forward tcp 2222 "
-		    "to 22 }",
+		    "to 22 bootfile \"a b\" tftp \"/srv\" }",
 	};
 	const struct config_vm *cv;
 	const struct config_nic *cn;
@@ -200,6 +201,8 @@ test_interfaces(void **state)
 		assert_string_equal(cn[3].cn_forward[0].nf_host, "127.0.0.2");
 		assert_int_equal(cn[3].cn_forward[0].nf_guest_port, 5353);
 		assert_int_equal(cn[3].cn_forward[1].nf_host_port, 2222);
+		assert_string_equal(cn[3].cn_tftp, "/srv");
+		assert_string_equal(cn[3].cn_bootfile, "a b");
 		config_free(&cf);
 	}
 }
@@ -425,6 +428,11 @@ test_mistakes(void **state)
 		    "neither switch nor tap" },
 		{ "vm a { interface switch s forward tcp 1 to 2 }",
 		    "\"forward\" is for" },
+		{ "vm a { interface switch s bootfile b }",
+		    "\"bootfile\" is for" },
+		{ "vm a { local interface tftp / }", "\"tftp\" is for" },
+		{ "vm a { interface bootfile a bootfile b }",
+		    "said more than once" },
 		{ "vm a { interface forward tcp 0 to 2 }", "bad \"forward\"" },
 		{ "vm a { interface forward sctp 1 to 2 }", "bad \"forward\"" },
 		{ "vm a { interface forward tcp 1 at 2 }", "bad \"forward\"" },

@@ -88,12 +88,13 @@ card_open(struct card *c, const struct network_forward *nf, size_t n,
     struct err *err)
 {
 	struct network_port port = { card_receive, card_ready, c, 1500 };
+	const struct network_user nu = { .nu_forward = nf, .nu_nforwards = n };
 
 	memset(c, 0, sizeof(*c));
 	c->ready = true;
 	assert_non_null(c->loop = loop_new());
 	assert_non_null(c->limit = loop_timer_new(c->loop, limit_passed, c));
-	return (network_user_open(&c->network, c->loop, &port, nf, n, err));
+	return (network_user_open(&c->network, c->loop, &port, &nu, err));
 }
 
 static void

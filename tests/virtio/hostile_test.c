@@ -77,7 +77,7 @@ begin(struct fixture *f)
 	assert_int_equal(virtio_net_new(&f->net, f->loop, mac, 1500,
 	    &f->pc.gm, f->pc.pci, &f->pc.irq), 0);
 	assert_int_equal(network_user_open(&f->network, f->loop,
-	    virtio_net_port(f->net), NULL, 0, &err), 0);
+	    virtio_net_port(f->net), &(struct network_user){ 0 }, &err), 0);
 	virtio_net_connect(f->net, f->network);
 	fake_pc_start(&f->pc);
 	assert_int_equal(pthread_create(&f->thread, NULL, run_loop, f->loop),
