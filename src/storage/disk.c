@@ -15,8 +15,9 @@
  * takes:
  *
  * 4. A read is asked of the file system so that it cannot wait. No file system
- *    promises the like of a write: one that took DISK_SLOW ns is the last for
- *    DISK_PAUSE ns, so that a full cache stops the caller rarely.
+ *    promises the like of a write: one that took more than DISK_SLOW ns is the
+ *    last for DISK_PAUSE times as long, so that a full cache stops the caller
+ *    for a small part of its time.
  *
  * Threads: disk_submit(), disk_now() any; dr_done is called by a worker, with
  * no lock held.
@@ -38,7 +39,7 @@
 #define DISK_WORKERS_MAX 16	/* for a server, which takes its time */
 #define DISK_SECTOR	512
 #define DISK_SLOW	1000000u
-#define DISK_PAUSE	1000000000u
+#define DISK_PAUSE	16
 
 struct disk {
 	struct image	 d_image;	/* [I] */
@@ -180,7 +181,7 @@ disk_write_now(struct disk *d, const struct disk_req *r)
 	error = disk_write(d, r);
 	end = disk_clock();
 	if (end - start > DISK_SLOW)
-		atomic_store(&d->d_slow_until, end + DISK_PAUSE);
+		atomic_store(&d->d_slow_until, end + (end - start) * DISK_PAUSE);
 	/* What fails is tried again, and said, by a worker. */
 	return (error == 0);
 }
