@@ -393,6 +393,10 @@ defines("an instance", {}, "-t", "web", "-d", "x.img", template="web")
 defines("an instance of nothing but that", {}, "-t", "web", template="web")
 defines("without disk and interface", {}, "-i", "0", "-b", "k",
         said=["new has no disk", "new has no network interface"])
+config = defines("an instance without its template's interfaces", {}, "-t",
+                 "web", "-i", "0", template="web",
+                 said=["new has no network interface"])
+ok(config.get("no_interfaces"), "is told", config)
 defines("the interface is left out", {}, "--net", "none", "-d", "x",
         said=["new has no network interface"])
 config = defines("a forwarded port", {}, "-d", "x", "--net",

@@ -231,12 +231,15 @@ vm_option:
 |	OWNER text		{ p->p_vm->cv_owner = parse_owner(p, &@2, $2); }
 |	INTERFACES text
 	{
-		if (parse_once(p, &@1, p->p_vm->cv_interfaces != 0,
-		    "interfaces"))
+		if (parse_once(p, &@1, p->p_vm->cv_interfaces != 0 ||
+		    p->p_vm->cv_no_interfaces, "interfaces")) {
 			p->p_vm->cv_interfaces = parse_number(p, &@2, $2,
 			    "interfaces", 0, CONFIG_NICS_MAX);
-		else
+			p->p_vm->cv_no_interfaces =
+			    p->p_vm->cv_interfaces == 0;
+		} else {
 			free($2);
+		}
 	}
 |	nic
 |	ALLOW INSTANCE '{' allowed_lines '}'

@@ -98,6 +98,8 @@ struct config_vm {
 	struct config_nic cv_nic[CONFIG_NICS_MAX];
 	size_t		 cv_nnics;	/* described ones */
 	unsigned	 cv_interfaces;	/* "interfaces n", 0: not said */
+	bool		 cv_no_interfaces;	/* "interfaces 0": not even the
+					   parent's */
 	char		*cv_engine;
 	struct config_owner cv_owner;
 	unsigned	 cv_allow;	/* CONFIG_ALLOW_*, of a template */

@@ -57,6 +57,7 @@ static const struct member vm_members[] = {
 	{ "append", KIND_STRING, VM(append), 0, NULL },
 	{ "boot_device", KIND_WORD, VM(boot_device), 0, boot_words },
 	{ "ninterfaces", KIND_UNSIGNED, VM(interfaces), CONFIG_NICS_MAX, NULL },
+	{ "no_interfaces", KIND_BOOL, VM(no_interfaces), 0, NULL },
 	{ "engine", KIND_STRING, VM(engine), 0, NULL },
 	{ "allow", KIND_WORDS, VM(allow), 0, allow_words }
 };

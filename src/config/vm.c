@@ -160,6 +160,14 @@ owned(const struct config_owner *co, uid_t uid, const gid_t *groups, size_t n)
 	return (false);
 }
 
+/* Does it say which interfaces it has, or that it has none? */
+static bool
+says_nics(const struct config_vm *vm)
+{
+	return (vm->cv_nnics != 0 || vm->cv_interfaces != 0 ||
+	    vm->cv_no_interfaces);
+}
+
 /* What vm says, of what may be allowed. */
 static unsigned
 said(const struct config_vm *vm)
@@ -171,7 +179,7 @@ said(const struct config_vm *vm)
 		allow |= CONFIG_ALLOW_BOOT;
 	if (vm->cv_memory != 0 || vm->cv_cpus != 0)
 		allow |= CONFIG_ALLOW_MEMORY;
-	if (vm->cv_nnics != 0 || vm->cv_interfaces != 0)
+	if (says_nics(vm))
 		allow |= CONFIG_ALLOW_INTERFACE;
 	if (vm->cv_ndisks != 0)
 		allow |= CONFIG_ALLOW_DISK;
@@ -287,8 +295,7 @@ config_vm_inherit(struct config_vm *vm, const struct config_vm *parent,
 	done = done && inherit_string(&vm->cv_cdrom, parent->cv_cdrom) &&
 	    inherit_string(&vm->cv_engine, parent->cv_engine) &&
 	    inherit_string(&vm->cv_parent, parent->cv_name) &&
-	    (vm->cv_nnics != 0 || vm->cv_interfaces != 0 ||
-	    inherit_nics(vm, parent));
+	    (says_nics(vm) || inherit_nics(vm, parent));
 	if (done)
 		return (0);
 	errno = ENOMEM;

@@ -269,8 +269,10 @@ define(struct start *st, const char *name, struct err *err)
 		vm->cv_interfaces = 1;		/* behind user-mode NAT */
 	if (st->st_template == NULL && vm->cv_ndisks == 0)
 		log_say("%s has no disk", name);
-	if (st->st_template == NULL && vm->cv_interfaces == 0 &&
-	    vm->cv_nnics == 0)
+	/* what an instance does not say is its template's */
+	vm->cv_no_interfaces = st->st_net && vm->cv_interfaces == 0 &&
+	    vm->cv_nnics == 0;
+	if (vm->cv_no_interfaces)
 		log_say("%s has no network interface", name);
 	request = daemon_request("start", NULL);
 	config = config_vm_json(vm);

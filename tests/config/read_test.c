@@ -152,6 +152,12 @@ test_vm(void **state)
 	assert_string_equal(cv->cv_engine, "soft,jit");
 	assert_int_equal(cv->cv_line, 1);
 	config_free(&cf);
+	/* none, although its template has some */
+	good(&cf, "vm t { interfaces 2 }\nvm a instance t { interfaces 0 }\n"
+	    "vm b instance t { }\n");
+	assert_int_equal(cf.cf_vm[1]->cv_nnics, 0);
+	assert_int_equal(cf.cf_vm[2]->cv_nnics, 2);
+	config_free(&cf);
 }
 
 /* Both forms of an interface, in one line and in a block. */

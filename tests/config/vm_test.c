@@ -206,6 +206,16 @@ instances(void **state)
 	    -1);
 	assert_int_equal(errno, ENAMETOOLONG);
 	config_vm_free(vm);
+	/* none at all is not the same as nothing said */
+	vm = parse("{\"name\":\"i\",\"no_interfaces\":true}", &err);
+	assert_int_equal(config_vm_inherit(vm, parent, 1001, groups, 2, &err),
+	    -1);
+	assert_non_null(strstr(err.e_text, "interface"));
+	assert_int_equal(config_vm_inherit(vm, parent, 1000, NULL, 0, &err), 0);
+	assert_int_equal(vm->cv_memory, 1073741824);
+	assert_int_equal(vm->cv_nnics, 0);
+	assert_int_equal(vm->cv_interfaces, 0);
+	config_vm_free(vm);
 	vm = parse("{\"name\":\"i\",\"disks\":[{\"path\":\"/d1\"}]}", &err);
 	assert_int_equal(config_vm_inherit(vm, parent, 0, NULL, 0, &err), -1);
 	assert_int_equal(errno, EBUSY);
