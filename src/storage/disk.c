@@ -181,7 +181,8 @@ disk_write_now(struct disk *d, const struct disk_req *r)
 	error = disk_write(d, r);
 	end = disk_clock();
 	if (end - start > DISK_SLOW)
-		atomic_store(&d->d_slow_until, end + (end - start) * DISK_PAUSE);
+		atomic_store(&d->d_slow_until,
+		    end + (end - start) * DISK_PAUSE);
 	/* What fails is tried again, and said, by a worker. */
 	return (error == 0);
 }
