@@ -6,8 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../lib/bare.h"
 #include "engine/soft/cpu.h"
 #include "engine/soft/decode.h"
+#include "engine/soft/handlers.h"
 #include "engine/soft/opcode.h"
 
 /* --- random numbers: xorshift64* ------------------------------------------------- */
@@ -758,4 +760,60 @@ gen_state(struct rng *r, const struct oracle_insn *oi, const struct insn *i,
 		put(s->os_a + 64, &s->os_gpr[RAX], 8);
 		put(s->os_a + 72, &s->os_gpr[RDX], 8);
 	}
+}
+
+bool
+gen_misemulated(const struct insn *i, const struct oracle_insn *oi)
+{
+	bool mmx = (i->i_op->o_reg & R_CLASS) == R_MM ||
+	    (i->i_op->o_rm & R_CLASS) == R_MM;
+	unsigned n;
+
+	/* stores the x87 pointers, half of which it keeps */
+	if (i->i_op->o_exec == insn_x87_env)
+		return (true);
+	/* is to try whether the stack's new top can be written to */
+	if (strcmp(i->i_op->o_name, "enter") == 0)
+		return (true);
+	/* REX.B and REX.R make it read what lies behind MM7 */
+	for (n = 0; mmx && !oi->oi_compat && n < oi->oi_len &&
+	    oi->oi_bytes[n] != 0x0f; n++)
+		if (oi->oi_bytes[n] >> 4 == 4 && (oi->oi_bytes[n] & 5) != 0)
+			return (true);
+	return (false);
+}
+
+const struct decode_mode *
+soft_decode_mode(bool compat)
+{
+	static struct decode_mode mode[2];
+
+	if (mode[0].dm_bits == 0) {
+		decode_mode_init(&mode[0], &bare_host, NULL);
+		mode[0].dm_real = false;
+		mode[1] = mode[0];
+		mode[1].dm_bits = 32;
+		mode[0].dm_bits = 64;
+	}
+	return (&mode[compat]);
+}
+
+bool
+oracle_same(const struct oracle_state *a, const struct oracle_state *b)
+{
+	const uint8_t *x = a->os_xstate, *y = b->os_xstate;
+	unsigned n, bad = 0;
+
+	for (n = 0; n < 8; n++)
+		bad |= (unsigned)memcmp(x + 32 + n * 16, y + 32 + n * 16, 10);
+	return (bad == 0 && memcmp(x, y, 5) == 0 &&
+	    memcmp(x + 6, y + 6, 22) == 0 &&
+	    memcmp(x + 160, y + 160, 256) == 0 &&
+	    memcmp(x + 576, y + 576, 256) == 0 &&
+	    memcmp(a->os_gpr, b->os_gpr, sizeof(a->os_gpr)) == 0 &&
+	    ((a->os_rflags ^ b->os_rflags) & FLAGS_COMPARED) == 0 &&
+	    a->os_vector == b->os_vector && a->os_error == b->os_error &&
+	    a->os_cr2 == b->os_cr2 && a->os_rip == b->os_rip &&
+	    memcmp(a->os_a, b->os_a, sizeof(a->os_a)) == 0 &&
+	    memcmp(a->os_b, b->os_b, sizeof(a->os_b)) == 0);
 }

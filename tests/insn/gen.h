@@ -41,5 +41,11 @@ void	gen_state(struct rng *, const struct oracle_insn *,
 void	gen_repeatable(void);
 /* Why this instruction is not compared, or NULL. */
 const char *gen_excluded(const struct insn *);
+/* Does an emulated CPU (tests/lib/emulated.h) do it wrong in a way that depends
+ * on the host's own state? */
+bool	gen_misemulated(const struct insn *, const struct oracle_insn *);
+
+/* What the engines' guests decode by. */
+const struct decode_mode *soft_decode_mode(bool compat);
 
 #endif

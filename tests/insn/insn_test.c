@@ -63,8 +63,6 @@ static bool windows_compared = true;
 static const char *const gpr_name[16] = { "rax", "rcx", "rdx", "rbx", "rsp",
     "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15" };
 
-#define FLAGS_COMPARED	(FL_ARITH | FL_DF)
-
 static void
 differ_bytes(const char *what, const uint8_t *i, const uint8_t *a,
     const uint8_t *b, unsigned len)
@@ -93,29 +91,6 @@ differ_word(const char *what, uint64_t i, uint64_t a, uint64_t b)
 	printf("#     %-8s in %#llx native %#llx engine %#llx\n", what,
 	    (unsigned long long)i, (unsigned long long)a,
 	    (unsigned long long)b);
-}
-
-/*
- * Are all parts equal that are compared? A quick look; differ() finds out.
- */
-static bool
-same(const struct oracle_state *a, const struct oracle_state *b)
-{
-	const uint8_t *x = a->os_xstate, *y = b->os_xstate;
-	unsigned n, bad = 0;
-
-	for (n = 0; n < 8; n++)
-		bad |= (unsigned)memcmp(x + 32 + n * 16, y + 32 + n * 16, 10);
-	return (bad == 0 && memcmp(x, y, 5) == 0 &&
-	    memcmp(x + 6, y + 6, 22) == 0 &&
-	    memcmp(x + 160, y + 160, 256) == 0 &&
-	    memcmp(x + 576, y + 576, 256) == 0 &&
-	    memcmp(a->os_gpr, b->os_gpr, sizeof(a->os_gpr)) == 0 &&
-	    ((a->os_rflags ^ b->os_rflags) & FLAGS_COMPARED) == 0 &&
-	    a->os_vector == b->os_vector && a->os_error == b->os_error &&
-	    a->os_cr2 == b->os_cr2 && a->os_rip == b->os_rip &&
-	    memcmp(a->os_a, b->os_a, sizeof(a->os_a)) == 0 &&
-	    memcmp(a->os_b, b->os_b, sizeof(a->os_b)) == 0);
 }
 
 /* Prints how a and b, which came from i, differ. */
@@ -262,10 +237,10 @@ compare(const struct insn *i, bool print)
 	char text[160];
 
 	for (n = 0; n < b->b_count; n++) {
-		if (same(&b->b_out[n], &soft[n]))
+		if (oracle_same(&b->b_out[n], &soft[n]))
 			continue;
 		reconcile(i, &b->b_out[n], &soft[n]);
-		if (same(&b->b_out[n], &soft[n]))
+		if (oracle_same(&b->b_out[n], &soft[n]))
 			continue;
 		if (bad++ < 2 && print) {
 			describe(&b->b_insn, text, sizeof(text));
@@ -308,35 +283,7 @@ alike(const struct insn *i, const struct oracle_state *x,
 		a.os_error &= ~2u;
 		b.os_error &= ~2u;
 	}
-	return (same(&a, &b));
-}
-
-/* What an emulated CPU does wrong in a way that depends on the host's own
- * state, or that says nothing with IOPL 3 (soft.c). */
-static bool
-excepted(const struct insn *i, const struct oracle_insn *oi)
-{
-	static const char *const ports[] = { "in", "out", "ins", "outs", "cli",
-	    "sti" };
-	bool mmx = (i->i_op->o_reg & R_CLASS) == R_MM ||
-	    (i->i_op->o_rm & R_CLASS) == R_MM;
-	unsigned n;
-
-	for (n = 0; n < sizeof(ports) / sizeof(ports[0]); n++)
-		if (strcmp(i->i_op->o_name, ports[n]) == 0)
-			return (true);
-	/* stores the x87 pointers, half of which it keeps */
-	if (i->i_op->o_exec == insn_x87_env)
-		return (true);
-	/* is to try whether the stack's new top can be written to */
-	if (strcmp(i->i_op->o_name, "enter") == 0)
-		return (true);
-	/* REX.B and REX.R make it read what lies behind MM7 */
-	for (n = 0; mmx && !oi->oi_compat && n < oi->oi_len &&
-	    oi->oi_bytes[n] != 0x0f; n++)
-		if (oi->oi_bytes[n] >> 4 == 4 && (oi->oi_bytes[n] & 5) != 0)
-			return (true);
-	return (false);
+	return (oracle_same(&a, &b));
 }
 
 /*
@@ -382,7 +329,7 @@ run_engines(struct rng *r, const struct shape *sh, unsigned states, bool print)
 	char text[160];
 
 	if (!gen_insn(r, sh, &b->b_insn, &i) ||
-	    (emulated_cpu() && excepted(&i, &b->b_insn)))
+	    (emulated_cpu() && gen_misemulated(&i, &b->b_insn)))
 		return (true);
 	b->b_count = states < BATCH ? states : BATCH;
 	for (n = 0; n < b->b_count; n++)

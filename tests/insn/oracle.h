@@ -76,6 +76,11 @@ void	native_stop(void);
 /* Maps what these need; false: this host cannot. */
 bool	native_setup(const char **why);
 
+/* RFLAGS that are compared. */
+#define FLAGS_COMPARED	(FL_ARITH | FL_DF)
+/* Is all of two states after it equal that is compared? */
+bool	oracle_same(const struct oracle_state *, const struct oracle_state *);
+
 /* The same by engines, each with its guest; words as engine_options.h has
  * them. ORACLE_LACKS: the host's CPU is emulated and lacks the instruction. */
 #define ORACLE_GUESTS	2
@@ -83,9 +88,5 @@ bool	native_setup(const char **why);
 bool	guest_setup(unsigned which, const char *words, const char **why);
 const char *guest_run(unsigned which, const struct oracle_batch *,
 	    struct oracle_state *out, uint8_t *window);
-
-struct decode_mode;
-/* What the engine's guest decodes by. */
-const struct decode_mode *soft_decode_mode(bool compat);
 
 #endif

@@ -20,6 +20,7 @@
 #include "engine/soft/cpu.h"
 #include "engine/soft/decode.h"
 #include "engine/soft/opcode.h"
+#include "gen.h"
 #include "vmm/cpuid.h"
 
 /* Guest-physical layout */
@@ -63,7 +64,6 @@ struct guest {
 static struct guest guests[ORACLE_GUESTS];
 static struct bare bare;
 static struct vcpu_reg_state initial;	/* at the first instruction, 64-bit */
-static struct decode_mode mode[2];
 static char reason[160];
 
 /* --- the guest -------------------------------------------------------------------- */
@@ -148,7 +148,7 @@ build_registers(void)
 	initial.vrs_crs[VCPU_REGS_CR3] = PML4;
 	initial.vrs_crs[VCPU_REGS_CR4] = CR4_PAE | CR4_OSFXSR |
 	    CR4_OSXMMEXCPT;
-	if (mode[0].dm_features >> FEAT_XSAVE & 1)
+	if (soft_decode_mode(false)->dm_features >> FEAT_XSAVE & 1)
 		initial.vrs_crs[VCPU_REGS_CR4] |= CR4_OSXSAVE;
 	initial.vrs_crs[VCPU_REGS_XCR0] = cpuid_xcr0_mask();
 	initial.vrs_msrs[VCPU_REGS_EFER] = EFER_SCE | EFER_LME | EFER_LMA |
@@ -161,7 +161,7 @@ build_registers(void)
 	bare_segment(&s[VCPU_REGS_ES], SEL_UDATA, 0xc0f3);
 	s[VCPU_REGS_FS].vsi_ar = s[VCPU_REGS_GS].vsi_ar =
 	    s[VCPU_REGS_LDTR].vsi_ar = 0x10000;		/* unusable */
-	bare_segment(&s[VCPU_REGS_TR], SEL_TSS, 0x8b);
+	bare_segment(&s[VCPU_REGS_TR], SEL_TSS, emulated_cpu() ? 0x89 : 0x8b);
 	s[VCPU_REGS_TR].vsi_base = KERNEL + TSS;
 	s[VCPU_REGS_TR].vsi_limit = 0x68 + 32;
 	initial.vrs_gdtr.vsi_base = KERNEL + GDT;
@@ -193,11 +193,6 @@ guest_setup(unsigned which, const char *engine, const char **why)
 	}
 	range.er_host = g->g_ram;
 	build(g);
-	decode_mode_init(&mode[0], &bare_host, NULL);
-	mode[0].dm_real = false;
-	mode[1] = mode[0];
-	mode[0].dm_bits = 64;
-	mode[1].dm_bits = 32;
 	build_registers();
 	if ((error = g->g_ops->eo_vm_new(&config, &g->g_vm)) != 0 ||
 	    (error = g->g_ops->eo_vcpu_new(g->g_vm, 0, &bare_host, &bare,
@@ -207,12 +202,6 @@ guest_setup(unsigned which, const char *engine, const char **why)
 		return (false);
 	}
 	return (true);
-}
-
-const struct decode_mode *
-soft_decode_mode(bool compat)
-{
-	return (&mode[compat]);
 }
 
 /* The rest of a fault, from its frame: error code, RIP, CS, RFLAGS, RSP, SS. */
@@ -245,8 +234,6 @@ guest_run(unsigned which, const struct oracle_batch *b,
 	static const uint8_t target[] = { 0xe6, PORT_TARGET, 0xf4 };
 	struct vcpu_reg_state r = initial;
 	struct engine_run run;
-	/* the TSS's I/O bitmap is of no use there (emulated.h) */
-	const uint32_t iopl = emulated_cpu() ? FL_IOPL : 0;
 	bool first = true;
 	unsigned n, m, port, tries;
 	int error;
@@ -268,10 +255,10 @@ guest_run(unsigned which, const struct oracle_batch *b,
 	for (n = 0; n < b->b_count; n++) {
 		for (m = 0; m < 16; m++)
 			r.vrs_gprs[bare_gpr[m]] = in[n].os_gpr[m];
-		r.vrs_gprs[VCPU_REGS_RFLAGS] = in[n].os_rflags | iopl;
+		r.vrs_gprs[VCPU_REGS_RFLAGS] = in[n].os_rflags;
 		r.vrs_gprs[VCPU_REGS_RIP] = INSN_ADDR;
 		error = g->g_ops->eo_setregs(g->g_vcpu, VM_RWREGS_GPRS |
-		    (first ? VM_RWREGS_SREGS : 0), &r);
+		    (first || emulated_cpu() ? VM_RWREGS_SREGS : 0), &r);
 		if (error == 0)
 			error = g->g_ops->eo_setxstate(g->g_vcpu,
 			    in[n].os_xstate);

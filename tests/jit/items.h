@@ -23,7 +23,8 @@ struct item {
 };
 #define ITEM_MAX	80		/* bytes of one */
 
-void	items_setup(struct rng *);
+/* With devices, their registers are among the addresses. */
+void	items_setup(struct rng *, bool devices);
 /* Makes one; false: try again. */
 bool	item_make(struct rng *, bool compat, struct item *);
 /* Its bytes, to be executed at addr; how many. */

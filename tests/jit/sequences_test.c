@@ -38,7 +38,7 @@ static struct {
 } opt = { .count = COUNT, .length = LENGTH_MAX };
 
 static struct side interp, trans;
-static unsigned ncomplete;
+static unsigned ncomplete, nlacked;
 
 struct sequence {
 	struct item	sq_item[LENGTH_MAX];
@@ -131,6 +131,10 @@ run_sequence(const struct sequence *sq, bool print)
 	bool same;
 
 	run_side(&interp, sq, code, len, &a);
+	if (a.os_vector == VECTOR_LACKS) {
+		nlacked++;
+		return (true);
+	}
 	run_side(&trans, sq, code, len, &b);
 	ncomplete += a.os_vector == VECTOR_NONE;
 	same = side_same_flags(&sq->sq_in, &a, &b, trans.sd_exact, false) &&
@@ -183,7 +187,8 @@ test_sequences(void **state)
 	side_new(&interp, "interp");
 	side_new(&trans, opt.options);
 	r.r_state = opt.seed | 1;
-	items_setup(&r);
+	/* KVM has a decoder of its own for them, which knows few instructions */
+	items_setup(&r, strcmp(opt.options, "kvm") != 0);
 	for (n = 0; n < opt.count && failed < REPORT_MAX; n++) {
 		r.r_state = (opt.seed + n) * 0x9e3779b97f4a7c15u | 1;
 		make_sequence(&r, &sq);
@@ -198,6 +203,8 @@ test_sequences(void **state)
 	}
 	printf("# %u sequences, %u without a fault, %u failed, %s\n", n,
 	    ncomplete, failed, opt.options);
+	if (nlacked != 0)
+		printf("# %u are for another CPU than the host's\n", nlacked);
 	side_free(&interp);
 	side_print_counts(&trans);
 	side_free(&trans);

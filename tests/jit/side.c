@@ -13,6 +13,7 @@
 #include <Zydis/Zydis.h>
 
 #include "../lib/bare.h"
+#include "../lib/emulated.h"
 #include "../lib/engine_options.h"
 #include "engine/soft/cpu.h"
 #include "engine/soft/decode.h"
@@ -245,7 +246,8 @@ initial(struct vcpu_reg_state *r)
 	s[VCPU_REGS_FS].vsi_base = 24;
 	s[VCPU_REGS_GS].vsi_base = 40;
 	s[VCPU_REGS_LDTR].vsi_ar = 0x10000;		/* unusable */
-	bare_segment(&s[VCPU_REGS_TR], SEL_TSS, 0x8b);
+	/* busy, but where its I/O bitmap is of no use then (emulated.h) */
+	bare_segment(&s[VCPU_REGS_TR], SEL_TSS, emulated_cpu() ? 0x89 : 0x8b);
 	s[VCPU_REGS_TR].vsi_base = KERNEL + TSS;
 	s[VCPU_REGS_TR].vsi_limit = 0x68 + 32;
 	r->vrs_gdtr.vsi_base = KERNEL + GDT;
@@ -277,9 +279,11 @@ side_new(struct side *sd, const char *options)
 	sd->sd_name = options;
 	sd->sd_ops = engine_named(options, &config.ev_options);
 	no_pointers = no_pointers || direct;
+	/* an emulated CPU may change flags before it writes */
 	sd->sd_exact = strstr(options, "interp") != NULL ||
-	    strstr(options, "exact") != NULL || sd->sd_ops != &engine_soft ||
-	    strstr(options, "lockstep") != NULL;
+	    strstr(options, "exact") != NULL ||
+	    strstr(options, "lockstep") != NULL ||
+	    (sd->sd_ops != &engine_soft && !emulated_cpu());
 	if ((fd = memfd_create("side", MFD_CLOEXEC)) == -1 ||
 	    ftruncate(fd, RAM_SIZE) == -1)
 		die("memory", errno);
@@ -357,6 +361,13 @@ side_load(struct side *sd, const struct oracle_state *in, enum side_mode mode)
 		bare_segment(&r.vrs_sregs[VCPU_REGS_CS], SEL_KCODE, 0xa09b);
 		bare_segment(&r.vrs_sregs[VCPU_REGS_SS], SEL_KDATA, 0xc093);
 	}
+	/* What the TLB knows of other page tables goes with PGE; the soft
+	 * engine has been told of these. */
+	if (sd->sd_ops != &engine_soft) {
+		r.vrs_crs[VCPU_REGS_CR4] ^= CR4_PGE;
+		(void)sd->sd_ops->eo_setregs(sd->sd_vcpu, VM_RWREGS_CRS, &r);
+		r.vrs_crs[VCPU_REGS_CR4] ^= CR4_PGE;
+	}
 	error = sd->sd_ops->eo_setregs(sd->sd_vcpu, VM_RWREGS_ALL, &r);
 	if (error == 0)
 		error = sd->sd_ops->eo_setxstate(sd->sd_vcpu, in->os_xstate);
@@ -391,7 +402,8 @@ side_go(struct side *sd)
 	memset(&run, 0, sizeof(run));
 	run.er_inject = -1;
 	for (tries = 0; tries < EXITS_MAX; tries++) {
-		error = sd->sd_ops->eo_run(sd->sd_vcpu, &run);
+		if (!emulated_run(sd->sd_ops, sd->sd_vcpu, &run, &error))
+			return (0x30000);
 		if (error != 0)
 			die("run", error);
 		switch (run.er_exit) {
@@ -432,7 +444,8 @@ side_take(struct side *sd, unsigned port, struct oracle_state *out)
 	out->os_error = 0;
 	out->os_cr2 = 0;
 	if (port >= 0x10000) {
-		out->os_vector = port >= 0x20000 ? VECTOR_STUCK : VECTOR_EXIT;
+		out->os_vector = port >= 0x30000 ? VECTOR_LACKS :
+		    port >= 0x20000 ? VECTOR_STUCK : VECTOR_EXIT;
 		out->os_error = port & 0xffff;
 	} else if (port < PORT_DONE) {
 		out->os_vector = (uint8_t)(port - PORT_VECTOR);
@@ -499,17 +512,28 @@ side_same(const struct oracle_state *in, const struct oracle_state *a,
 	return (side_same_flags(in, a, b, true, print));
 }
 
+/* An emulated CPU has #GP for stacks whose address is not canonical, too. */
+static uint8_t
+vector(const struct oracle_state *os)
+{
+	return (os->os_vector == 12 && emulated_cpu() ? 13 : os->os_vector);
+}
+
 bool
 side_same_flags(const struct oracle_state *in, const struct oracle_state *a,
     const struct oracle_state *b, bool exact, bool print)
 {
 	const uint8_t *i = in->os_xstate, *x = a->os_xstate, *y = b->os_xstate;
 	uint64_t flags;
+	uint32_t error;
 	bool same;
 	unsigned n;
 
-	same = word("end", 0, a->os_vector, b->os_vector, print);
-	same &= word("error", 0, a->os_error, b->os_error, print);
+	same = word("end", 0, vector(a), vector(b), print);
+	/* An emulated CPU reads first what it will write. */
+	error = emulated_cpu() ? ~2u : ~0u;
+	same &= word("error", 0, a->os_error & error, b->os_error & error,
+	    print);
 	same &= word("cr2", 0, a->os_cr2, b->os_cr2, print);
 	same &= word("rip", in->os_rip, a->os_rip, b->os_rip, print);
 	/* At a fault flags that nobody reads again need not be right, nor when
@@ -518,6 +542,9 @@ side_same_flags(const struct oracle_state *in, const struct oracle_state *a,
 	if (!exact && (a->os_vector < 32 || (a->os_vector == VECTOR_EXIT &&
 	    a->os_error == ENGINE_EXIT_SHUTDOWN)))
 		flags = ~(uint64_t)FL_ARITH;
+	/* An emulated CPU's faults leave RF alone. */
+	if (emulated_cpu())
+		flags &= ~(uint64_t)FL_RF;
 	same &= word("rflags", in->os_rflags, a->os_rflags & flags,
 	    b->os_rflags & flags, print);
 	for (n = 0; n < 16; n++)
@@ -526,7 +553,7 @@ side_same_flags(const struct oracle_state *in, const struct oracle_state *a,
 	if (same && memcmp(x, y, XSTATE) == 0)
 		return (true);
 	same &= bytes("x87 ", 0, i, x, y, 5, print);
-	if (x[2] & 0x80)
+	if (x[2] & 0x80 && !emulated_cpu())
 		same &= bytes("x87 ", 6, i + 6, x + 6, y + 6, no_pointers &&
 		    memcmp(y + 16, "\0\0\0\0\0\0\0", 8) == 0 ? 10 : 18,
 		    print);
@@ -553,8 +580,12 @@ same_word(const struct side *a, const struct side *b, uint32_t gpa)
 
 	if (x == y)
 		return (true);
-	return ((gpa < GDT || gpa >= TABLES_MORE) && (x | (y &
-	    (PTE_A | PTE_D))) == y);
+	if (gpa >= GDT && gpa < TABLES_MORE)
+		return (false);
+	/* nor has an emulated CPU of what it has read, but not written yet */
+	if (emulated_cpu())
+		x &= ~(uint64_t)(PTE_A | PTE_D);
+	return ((x | (y & (PTE_A | PTE_D))) == y);
 }
 
 bool
@@ -610,21 +641,4 @@ side_disassemble(const uint8_t *code, size_t len, uint64_t addr, bool compat)
 		printf("#   %8llx  %-30s %s\n", (unsigned long long)(addr + n),
 		    hex, text);
 	}
-}
-
-/* --- for tests/insn/gen.c ------------------------------------------------------------------ */
-
-const struct decode_mode *
-soft_decode_mode(bool compat)
-{
-	static struct decode_mode mode[2];
-
-	if (mode[0].dm_bits == 0) {
-		decode_mode_init(&mode[0], &host, NULL);
-		mode[0].dm_real = false;
-		mode[1] = mode[0];
-		mode[1].dm_bits = 32;
-		mode[0].dm_bits = 64;
-	}
-	return (&mode[compat]);
 }

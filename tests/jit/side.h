@@ -64,6 +64,7 @@
 /* os_vector, beside vectors */
 #define VECTOR_EXIT	0xfe		/* another exit; os_error says which */
 #define VECTOR_STUCK	0xfd		/* no end in sight */
+#define VECTOR_LACKS	0xfc		/* the CPU below lacks an instruction */
 
 enum side_mode { SIDE_USER64, SIDE_USER32, SIDE_KERNEL64 };
 

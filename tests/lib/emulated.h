@@ -3,7 +3,9 @@
  * tools/testbed). KVM's guests then run on that CPU, and its faults are theirs:
  *
  * - With SVM's way to give TR to a guest, busy, the I/O bitmap of the TSS is
- *   not used: IN and OUT with CPL above IOPL raise #GP.
+ *   not used: IN and OUT with CPL above IOPL raise #GP. The tests' guests have
+ *   one that is not busy.
+ * - A fault leaves RF clear in the flags that it pushes.
  * - It does not keep the pointers of x87.
  * - It raises #UD for some instructions that it says it has. The interpreter
  *   executes those of SSE and AVX as they are, by this same CPU and without
