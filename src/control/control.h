@@ -33,6 +33,9 @@
 #define CONTROL_PEERS	1024		/* connections of a server */
 #define CONTROL_PEERS_USER 64		/* of a user but root and our own */
 
+/* The only argument of a VM's process, by which it is known for one of vmd's. */
+#define CONTROL_VM_PROCESS "--vm-process"
+
 struct control_message {
 	cJSON		*cm_json;		/* an object */
 	int		 cm_fd[CONTROL_FDS];	/* -1: taken by the reader */

@@ -200,7 +200,7 @@ check_name(const char *name, struct err *err)
 	fd = vms_open(err);
 	if (fd == -1)
 		return (-1);
-	if (vms_get(fd, &vms, err) == -1) {
+	if (vms_get(fd, true, &vms, err) == -1) {
 		vmm_close(fd);
 		return (-1);
 	}

@@ -89,9 +89,10 @@ human(uint64_t bytes, char *buf, size_t size)
 		    suffix[i]);
 }
 
-/* Of a VM in the foreground, what vmd tells of its own; NULL: no memory. */
+/* Of a VM that vmd does not tell of, what it tells of its own; NULL: no
+ * memory. */
 static cJSON *
-foreground(const struct vm_info_result *vm)
+found(const struct vm_info_result *vm)
 {
 	cJSON *o = cJSON_CreateObject();
 	char tty[64], owner[64];
@@ -113,28 +114,17 @@ foreground(const struct vm_info_result *vm)
 	cJSON_AddStringToObject(o, "tty", strcmp(tty, "-") == 0 ? "" : tty);
 	cJSON_AddStringToObject(o, "owner", owner);
 	cJSON_AddStringToObject(o, "state", state_of(vm));
-	if (cJSON_AddTrueToObject(o, "foreground") == NULL) {
+	if (cJSON_AddBoolToObject(o, "foreground", !vms_kept(vm)) == NULL) {
 		cJSON_Delete(o);
 		return (NULL);
 	}
 	return (o);
 }
 
-static bool
-has_pid(const cJSON *list, pid_t pid)
-{
-	const cJSON *vm;
-
-	cJSON_ArrayForEach(vm, list) {
-		if (control_number(vm, "pid", 0) == (double)pid)
-			return (true);
-	}
-	return (false);
-}
-
-/* Adds the VMs that are not vmd's, or of these the one that word stands for. */
+/* Adds the VMs in the foreground, with `kept` those of any vmd too, or of these
+ * the one that word stands for. */
 static int
-add_foreground(cJSON *list, const char *word, struct err *err)
+add_foreground(cJSON *list, bool kept, const char *word, struct err *err)
 {
 	const struct vm_info_result *vm, *only = NULL;
 	struct vms vms = { NULL, 0 };
@@ -144,7 +134,7 @@ add_foreground(cJSON *list, const char *word, struct err *err)
 
 	if ((fd = vms_open(err)) == -1)
 		return (-1);
-	if (vms_get(fd, &vms, err) == -1) {
+	if (vms_get(fd, kept, &vms, err) == -1) {
 		vmm_close(fd);
 		return (-1);
 	}
@@ -152,10 +142,9 @@ add_foreground(cJSON *list, const char *word, struct err *err)
 		only = vms_find(&vms, word, NULL);
 	for (n = 0; n < vms.v_count && ret == 0; n++) {
 		vm = &vms.v_vm[n];
-		if ((word != NULL && vm != only) ||
-		    has_pid(list, vm->vir_creator_pid))
+		if (word != NULL && vm != only)
 			continue;
-		if ((o = foreground(vm)) == NULL ||
+		if ((o = found(vm)) == NULL ||
 		    !cJSON_AddItemToArray(list, o)) {
 			cJSON_Delete(o);
 			ret = err_sys(err, "cannot list the VMs");
@@ -167,23 +156,19 @@ add_foreground(cJSON *list, const char *word, struct err *err)
 }
 
 /* All that word stands for, NULL for all there are: a list, or NULL with a line
- * in err. vmd's come first; a word that is one of them is that alone. */
+ * in err. vmd's come first; a word that is one of them is that alone. Where no
+ * vmd is ours there may be VMs that one has left behind. */
 static cJSON *
 gather(const char *word, struct err *err)
 {
 	cJSON *list;
-	bool found;
 	int fd;
 
 	if ((fd = daemon_open(err)) != -1) {
 		list = daemon_vms(fd, word, err);
-		found = word != NULL && cJSON_GetArraySize(list) > 0;
-		if (list != NULL && word != NULL && !found) {
-			cJSON_Delete(list);
-			list = daemon_vms(fd, NULL, err);
-		}
 		close(fd);
-		if (list == NULL || found)
+		if (list == NULL ||
+		    (word != NULL && cJSON_GetArraySize(list) > 0))
 			return (list);
 	} else if (errno != ENOENT) {
 		return (NULL);
@@ -191,14 +176,10 @@ gather(const char *word, struct err *err)
 		err_sys(err, "cannot list the VMs");
 		return (NULL);
 	}
-	if (add_foreground(list, word, err) == -1) {
+	if (add_foreground(list, fd == -1, word, err) == -1) {
 		cJSON_Delete(list);
 		return (NULL);
 	}
-	/* vmd's were there to tell which are not: it is none of them */
-	while (word != NULL && cJSON_GetArraySize(list) > 0 && !control_bool(
-	    cJSON_GetArrayItem(list, 0), "foreground", false))
-		cJSON_DeleteItemFromArray(list, 0);
 	return (list);
 }
 

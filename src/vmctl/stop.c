@@ -88,48 +88,62 @@ stop_daemon(const struct command *c, int fd, const struct stop *sp)
 	return (0);
 }
 
-/* Those in the foreground: the word's one, or all but vmd's. */
+/* Not by vmd: ends one of the word's, or says why not; an exit status. */
 static int
-stop_foreground(const struct command *c, const struct stop *sp,
-    const cJSON *vmds)
+stop_named(const struct command *c, const struct stop *sp, int fd,
+    const struct vm_info_result *vm)
+{
+	if (sp->sp_force)
+		return (stop_one(c, fd, vm, sp->sp_wait));
+	if (vms_kept(vm))
+		return (complain("%s: the vmd of %s does not run; start it, or "
+		    "end the VM with \"vmctl stop -f %s\"", c->c_name,
+		    vm->vir_name, sp->sp_word));
+	return (complain("%s: %s is in the foreground of a \"vmctl run\"; shut "
+	    "it down there, or end it with \"vmctl stop -f %s\"", c->c_name,
+	    vm->vir_name, sp->sp_word));
+}
+
+/* The same with -a. What belongs to a vmd that is not ours is not among "all".
+ */
+static int
+stop_each(const struct command *c, const struct stop *sp, int fd,
+    const struct vm_info_result *vm)
+{
+	if (vms_kept(vm))
+		return (complain("%s: %s is another vmd's, or its vmd does not "
+		    "run", c->c_name, vm->vir_name));
+	if (!sp->sp_force)
+		return (complain("%s: %s is in the foreground; only -f ends it",
+		    c->c_name, vm->vir_name));
+	return (stop_one(c, fd, vm, sp->sp_wait));
+}
+
+/* Those in the foreground: the word's one, or all. With `kept`, no vmd of ours
+ * runs, VMs may be left behind by one. */
+static int
+stop_foreground(const struct command *c, const struct stop *sp, bool kept)
 {
 	const struct vm_info_result *vm;
 	struct vms vms = { NULL, 0 };
-	const cJSON *o;
 	struct err err;
 	int fd, status = 0;
 	size_t i;
 
 	fd = vms_open(&err);
-	if (fd == -1 || vms_get(fd, &vms, &err) == -1) {
+	if (fd == -1 || vms_get(fd, kept, &vms, &err) == -1) {
 		if (fd != -1)
 			vmm_close(fd);
 		return (complain("%s: %s", c->c_name, err.e_text));
 	}
-	vm = sp->sp_all ? NULL : vms_find(&vms, sp->sp_word, &err);
-	if (!sp->sp_all && vm == NULL) {
+	if (sp->sp_all) {
+		for (i = 0; i < vms.v_count; i++)
+			if (stop_each(c, sp, fd, &vms.v_vm[i]) != 0)
+				status = STATUS_ERROR;
+	} else if ((vm = vms_find(&vms, sp->sp_word, &err)) == NULL) {
 		status = complain("%s: %s", c->c_name, err.e_text);
-	} else if (!sp->sp_all && !sp->sp_force) {
-		status = complain("%s: %s is in the foreground of a \"vmctl "
-		    "run\"; shut it down there, or end it with \"vmctl stop "
-		    "-f %s\"", c->c_name, vm->vir_name, sp->sp_word);
-	} else if (!sp->sp_all) {
-		status = stop_one(c, fd, vm, sp->sp_wait);
-	}
-	for (i = 0; sp->sp_all && i < vms.v_count; i++) {
-		vm = &vms.v_vm[i];
-		cJSON_ArrayForEach(o, vmds) {
-			if (control_number(o, "pid", 0) ==
-			    (double)vm->vir_creator_pid)
-				break;
-		}
-		if (o != NULL)
-			continue;
-		if (!sp->sp_force)
-			status = complain("%s: %s is in the foreground; only "
-			    "-f ends it", c->c_name, vm->vir_name);
-		else if (stop_one(c, fd, vm, sp->sp_wait) != 0)
-			status = STATUS_ERROR;
+	} else {
+		status = stop_named(c, sp, fd, vm);
 	}
 	vms_free(&vms);
 	vmm_close(fd);
@@ -139,26 +153,22 @@ stop_foreground(const struct command *c, const struct stop *sp,
 static int
 stop(const struct command *c, const struct stop *sp)
 {
-	cJSON *vmds = NULL;
 	struct err err;
 	int fd, status = 0;
 
 	if ((fd = daemon_open(&err)) == -1 && errno != ENOENT)
 		return (complain("%s: %s", c->c_name, err.e_text));
 	if (fd == -1)
-		return (stop_foreground(c, sp, NULL));
-	if (!sp->sp_all && daemon_knows(fd, sp->sp_word)) {
+		return (stop_foreground(c, sp, true));
+	if (sp->sp_all) {
 		status = stop_daemon(c, fd, sp);
-	} else if (!sp->sp_all) {
-		status = stop_foreground(c, sp, NULL);
-	} else if ((vmds = daemon_vms(fd, NULL, &err)) == NULL) {
-		status = complain("%s: %s", c->c_name, err.e_text);
-	} else {
-		status = stop_daemon(c, fd, sp);
-		if (stop_foreground(c, sp, vmds) != 0)
+		if (stop_foreground(c, sp, false) != 0)
 			status = STATUS_ERROR;
+	} else if (daemon_knows(fd, sp->sp_word)) {
+		status = stop_daemon(c, fd, sp);
+	} else {
+		status = stop_foreground(c, sp, false);
 	}
-	cJSON_Delete(vmds);
 	close(fd);
 	return (status);
 }

@@ -90,14 +90,17 @@ struct vms {
 	size_t			 v_count;
 };
 
-/* Fills in the VMs that this user may see, by ascending id. 0 or -1; the
- * caller ends it with vms_free(). */
-int	vms_get(int vmm, struct vms *, struct err *);
+/* Fills in the VMs that this user may see, by ascending id: those in the
+ * foreground, and if `kept` those of any vmd, too. 0 or -1; the caller ends it
+ * with vms_free(). */
+int	vms_get(int vmm, bool kept, struct vms *, struct err *);
 void	vms_free(struct vms *);
 /* The one VM that a user's word, an id or a name, stands for; NULL with a line
  * in err when there is none or several. Borrowed from the list. */
 const struct vm_info_result *vms_find(const struct vms *, const char *word,
 	    struct err *);
+/* Is it one that a vmd keeps, ours or another? */
+bool	vms_kept(const struct vm_info_result *);
 /* Is its process stopped, by ^Z for instance? */
 bool	vms_paused(const struct vm_info_result *);
 /* vmm_open() with its failure explained: a descriptor, or -1. */

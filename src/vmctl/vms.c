@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/control.h"
 #include "vmctl/vmctl.h"
 
 int
@@ -30,8 +31,39 @@ vms_compare(const void *va, const void *vb)
 	return ((a->vir_id > b->vir_id) - (a->vir_id < b->vir_id));
 }
 
+bool
+vms_kept(const struct vm_info_result *vm)
+{
+	char path[32], line[512], *p;
+	size_t len;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/cmdline",
+	    (int)vm->vir_creator_pid);
+	f = fopen(path, "re");
+	if (f == NULL)
+		return (false);
+	len = fread(line, 1, sizeof(line) - 1, f);
+	fclose(f);
+	line[len] = '\0';
+	p = line + strlen(line) + 1;	/* the first argument */
+	return (p < line + len && strcmp(p, CONTROL_VM_PROCESS) == 0);
+}
+
+/* Takes out those that a vmd keeps. */
+static void
+vms_only_foreground(struct vms *vms)
+{
+	size_t i, n = 0;
+
+	for (i = 0; i < vms->v_count; i++)
+		if (!vms_kept(&vms->v_vm[i]))
+			vms->v_vm[n++] = vms->v_vm[i];
+	vms->v_count = n;
+}
+
 int
-vms_get(int vmm, struct vms *vms, struct err *err)
+vms_get(int vmm, bool kept, struct vms *vms, struct err *err)
 {
 	struct vm_info_params vip;
 	size_t size = 64 * sizeof(struct vm_info_result);
@@ -54,6 +86,8 @@ vms_get(int vmm, struct vms *vms, struct err *err)
 			vms->v_count = vip.vip_info_ct;
 			qsort(vms->v_vm, vms->v_count, sizeof(*vms->v_vm),
 			    vms_compare);
+			if (!kept)
+				vms_only_foreground(vms);
 			return (0);
 		}
 		size = vip.vip_size + 8 * sizeof(struct vm_info_result);

@@ -38,6 +38,7 @@ wait_command(const struct command *c, int argc, char **argv)
 	struct vmm_wait_params vw;
 	struct vms vms = { NULL, 0 };
 	struct err err;
+	bool kept;
 	int fd, opt, status = 0;
 
 	while ((opt = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
@@ -55,8 +56,9 @@ wait_command(const struct command *c, int argc, char **argv)
 	} else if (errno != ENOENT) {
 		return (complain("%s: %s", c->c_name, err.e_text));
 	}
+	kept = fd == -1;
 	fd = vms_open(&err);
-	if (fd == -1 || vms_get(fd, &vms, &err) == -1)
+	if (fd == -1 || vms_get(fd, kept, &vms, &err) == -1)
 		return (complain("%s: %s", c->c_name, err.e_text));
 	vm = vms_find(&vms, argv[optind], &err);
 	if (vm == NULL)

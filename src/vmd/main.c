@@ -66,7 +66,7 @@ main(int argc, char **argv)
 	int opt;
 
 	open_standard_files();
-	if (argc == 2 && strcmp(argv[1], VMPROCESS_OPTION) == 0)
+	if (argc == 2 && strcmp(argv[1], CONTROL_VM_PROCESS) == 0)
 		return (vmprocess_main());
 	if (argc == 2 && strcmp(argv[1], SWITCH_OPTION) == 0)
 		return (switch_main());

@@ -444,7 +444,7 @@ process_start(struct daemon *d, struct vm *v, struct err *err)
 		err_sys(err, "cannot start %s", v->v_name);
 		goto fail;
 	}
-	v->v_pid = process_spawn(fd[1], title, VMPROCESS_OPTION, err);
+	v->v_pid = process_spawn(fd[1], title, CONTROL_VM_PROCESS, err);
 	if (v->v_pid == -1) {
 		call_free(call_take(v));
 		goto fail;

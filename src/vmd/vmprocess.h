@@ -11,7 +11,6 @@
 #include "config/config.h"
 #include "machine/machine.h"
 
-#define VMPROCESS_OPTION "--vm-process"	/* hidden */
 #define VMPROCESS_FD	3		/* a socket to vmd */
 
 /* An exit status. */
