@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
 # Our small guests on KVM: those that check the interrupt controllers, and the
 # one-page guests that check the CPU, which pass on the software engine. Here
-# the CPU is QEMU's TCG: what it does wrong is listed below.
+# the CPU is QEMU's TCG: what it does wrong is listed below. Then the contracts
+# of the engine and of vmm(4), from their clients' sides.
 # shellcheck source=lib/tap.sh
 . "$(dirname "$0")/../lib/tap.sh"
 # shellcheck source=lib/bed.sh
 . "$(dirname "$0")/../lib/bed.sh"
 
-files=(-f "$VMM_BUILD/guests" -f "$VMM_BUILD/tests/guests/guests_test")
+files=(-f "$VMM_BUILD/guests" -f "$VMM_BUILD/tests/guests/guests_test"
+    -f "$VMM_BUILD/tests/guests/engine_test"
+    -f "$VMM_BUILD/tests/vmm/soft_test")
 for guest in "$VMM_BUILD"/tests/apic_guests/*.elf; do
 	files+=(-f "$guest")
 done
@@ -80,4 +83,10 @@ is "$new" "" "the guests that check the CPU fail in nothing but what is known"
 [ "$(grep -cE '^# exit ' "$work/checks")" -le 2 ]
 ok $? "and come to their ends" "$work/checks"
 is "$(grep -c '^1\.\.' "$work/checks")" 1 "all of them ran"
+
+for name in guests/engine_test vmm/soft_test; do
+	program $name
+	[ "$(grep -c '^ok' "$work/log")" -ge 13 ]
+	ok $? "and leaves out next to nothing" "$work/log"
+done
 done_testing
