@@ -14,6 +14,7 @@ files=(-f "$VMM_BUILD/guests" -f "$VMM_BUILD/tests/guests/guests_test"
 for guest in "$VMM_BUILD"/tests/apic_guests/*.elf; do
 	files+=(-f "$guest")
 done
+bed_programs+=(setpriv)
 enter_bed -t 240 "${files[@]}"
 with_engine
 limit=120
@@ -89,4 +90,33 @@ for name in guests/engine_test vmm/soft_test; do
 	[ "$(grep -c '^ok' "$work/log")" -ge 13 ]
 	ok $? "and leaves out next to nothing" "$work/log"
 done
+
+# --- where it may not, or is not there -------------------------------------------
+guest=(run -b "$guest_elf" -m 16M --net none --timeout 60 --append print=x)
+chmod 755 "$work"
+vmctl="$VMM_BUILD/bin/vmctl"
+as_nobody() {
+	setpriv --reuid 65534 --regid 65534 --clear-groups env VMM_ENGINE= \
+	    XDG_RUNTIME_DIR=/nonexistent "$vmctl" "$@" >"$work/out" \
+	    2>"$work/err" </dev/null
+	status=$?
+	out=$(tr -d '\r' <"$work/out")
+	err=$(cat "$work/err")
+}
+chmod 600 /dev/kvm
+as_nobody "${guest[@]}" --engine kvm
+is "$status $(wc -l <"$work/err")" "1 1" "who may not use KVM is told so"
+like "$err" '/dev/kvm: Permission denied' "and why"
+as_nobody "${guest[@]}"
+is "$status $out" "0 x" "the software engine takes its place"
+like "$err" 'engine soft in place of kvm: /dev/kvm: Permission' "which is said"
+chmod 666 /dev/kvm
+as_nobody "${guest[@]}" --stats
+is "$status $out" "0 x" "who may use it does"
+like "$err" 'exits, port' "on KVM"
+mv /dev/kvm /dev/elsewhere
+as_nobody "${guest[@]}" --engine kvm
+is "$status" 1 "without /dev/kvm there is no KVM"
+like "$err" 'there is no /dev/kvm' "and that is said"
+mv /dev/elsewhere /dev/kvm
 done_testing
