@@ -10,7 +10,8 @@
 
 files=(-f "$VMM_BUILD/guests" -f "$VMM_BUILD/tests/guests/guests_test"
     -f "$VMM_BUILD/tests/guests/engine_test"
-    -f "$VMM_BUILD/tests/vmm/soft_test")
+    -f "$VMM_BUILD/tests/vmm/soft_test"
+    -f /usr/share/seabios/bios-256k.bin)
 for guest in "$VMM_BUILD"/tests/apic_guests/*.elf; do
 	files+=(-f "$guest")
 done
@@ -90,6 +91,14 @@ for name in guests/engine_test vmm/soft_test; do
 	[ "$(grep -c '^ok' "$work/log")" -ge 13 ]
 	ok $? "and leaves out next to nothing" "$work/log"
 done
+
+# --- firmware --------------------------------------------------------------------
+truncate -s 1M "$work/empty.img"
+: >"$work/start.out"
+start run -m 32M --net none -d "$work/empty.img"
+eventually grep -aq 'No bootable device' "$work/start.out"
+ok $? "the firmware comes to its end" "$work/start.out"
+end "$pid"
 
 # --- where it may not, or is not there -------------------------------------------
 guest=(run -b "$guest_elf" -m 16M --net none --timeout 60 --append print=x)
