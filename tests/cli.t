@@ -110,9 +110,10 @@ if [ -e "$VMM_GUEST/vmlinuz" ]; then
 	refused "a bzImage cut in its header" 'cut2.bz' run -b cut2.bz
 	truncate -s 100M big
 	refused "an initrd larger than memory" 'big.*-m|-m.*big' \
-	    run -b "$VMM_GUEST/vmlinuz" --initrd big -m 64M
-	refused "memory too small for the kernel" '-m|memory' \
-	    run -b "$VMM_GUEST/vmlinuz" -m 4M
+	    run -b "$VMM_GUEST/vmlinuz" --initrd big -m 96M
+	refused "memory too small for the kernel" \
+	    'vmlinuz needs a machine with [0-9]+ MiB' \
+	    run -b "$VMM_GUEST/vmlinuz" -m 48M
 	refused "an initrd that is not there" 'noinitrd: No such file' \
 	    run -b "$VMM_GUEST/vmlinuz" --initrd noinitrd
 	mkfifo fifo

@@ -99,7 +99,11 @@ initrd_load(struct boot *b, const struct boot_file *f, uint8_t *zp,
 	return (0);
 }
 
-/* Where the kernel goes: its preferred address, or the lowest that will do. */
+/*
+ * Where the kernel goes: its preferred address, or the lowest above it that
+ * will do. One that is loaded below moves itself there before it looks at how
+ * much memory there is (init_size in boot.rst).
+ */
 static uint64_t
 kernel_place(struct boot *b, const struct boot_file *f, uint64_t need)
 {
@@ -108,9 +112,23 @@ kernel_place(struct boot *b, const struct boot_file *f, uint64_t need)
 	if (boot_take(b, pref, need) == 0)
 		return (pref);
 	if (f->bf_data[HDR_RELOCATABLE] == 0 || align == 0 ||
-	    (align & (align - 1)) != 0)
+	    (align & (align - 1)) != 0 || pref >= boot_ram_top(b))
 		return (0);
-	return (boot_place(b, need, align, MIB, boot_ram_top(b)));
+	return (boot_place(b, need, align, pref < MIB ? MIB : pref,
+	    boot_ram_top(b)));
+}
+
+/* The machine's memory in MiB that a kernel of this need takes, at least. */
+static unsigned long long
+kernel_memory(const struct boot_file *f, uint64_t need)
+{
+	uint64_t end = bf_u64(f, HDR_PREF);
+
+	if (end < MIB)
+		end = MIB;
+	if (__builtin_add_overflow(end, need + MIB - 1, &end))
+		end = UINT64_MAX;
+	return (end / MIB);
 }
 
 static int
@@ -201,9 +219,9 @@ boot_linux(struct boot *b, const struct boot_file *f, struct err *err)
 	if (need < size)
 		need = size;
 	if ((load = kernel_place(b, f, need)) == 0)
-		return (err_set(err, "kernel %s needs %llu MiB of memory from "
-		    "1 MiB on; give the machine more (-m)", f->bf_path,
-		    (unsigned long long)((need + MIB - 1) / MIB)));
+		return (err_set(err, "kernel %s needs a machine with %llu MiB "
+		    "of memory at least; give it more (-m)", f->bf_path,
+		    kernel_memory(f, need)));
 	/* straight from the file: this is most of what boots */
 	if (boot_file_read(b, f, setup, load, size, err) == -1)
 		return (-1);

@@ -230,22 +230,30 @@ test_linux_placement(void **state)
 	(void)state;
 	make_linux();
 	memory(20 * MIB);		/* the preferred place ends beyond */
-	assert_int_equal(load(), 0);
-	assert_int_equal(boot.b_regs.vrs_gprs[VCPU_REGS_RIP], 0x200200);
+	refused("needs a machine with 24 MiB");
 	put(0x234, 1, 0);		/* not relocatable */
 	save(kernel, image, LINUX_SIZE);
-	refused("needs 8 MiB");
-	memory(RAM);
+	refused("needs a machine with 24 MiB");
+	memory(24 * MIB);
 	assert_int_equal(load(), 0);
+	memory(RAM);
 	put(0x234, 1, 1);
+	put(0x258, 8, 0x80000);		/* no place for it: the next one */
+	save(kernel, image, LINUX_SIZE);
+	assert_int_equal(load(), 0);
+	assert_int_equal(boot.b_regs.vrs_gprs[VCPU_REGS_RIP], 0x200200);
+	put(0x258, 8, 0x1000000);
+	save(kernel, image, LINUX_SIZE);
+	assert_int_equal(load(), 0);
+	assert_int_equal(boot.b_regs.vrs_gprs[VCPU_REGS_RIP], 0x1000200);
 	put(0x260, 4, 0x7fffffff);
 	save(kernel, image, LINUX_SIZE);
-	refused("give the machine more");
+	refused("needs a machine with 2064 MiB");
 	put(0x260, 4, 0);		/* then its size counts */
 	put(0x258, 8, UINT64_MAX - 5);
 	put(0x230, 4, 3);		/* no power of two */
 	save(kernel, image, LINUX_SIZE);
-	refused("give the machine more");
+	refused("give it more");
 }
 
 /* Without a 64-bit entry point, the 32-bit protocol: flat segments at the
