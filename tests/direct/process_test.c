@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -559,6 +560,36 @@ killed_stopped(void **state)
 }
 
 static void
+nothing(int signo)
+{
+	(void)signo;
+}
+
+/* Kicks come at any time, also while the end of a process is waited for. */
+static void
+freed_with_kicks(void **state)
+{
+	const struct sigaction kicked = { .sa_handler = nothing };
+	const struct itimerval often = { { 0, 50 }, { 0, 50 } }, never = { 0 };
+	struct sigaction before;
+	struct process p;
+	pid_t pid;
+	int n;
+
+	(void)state;
+	assert_int_equal(sigaction(SIGALRM, &kicked, &before), 0);
+	for (n = 0; n < 40; n++) {
+		begin(&p);
+		pid = p.p_pid;
+		assert_int_equal(setitimer(ITIMER_REAL, &often, NULL), 0);
+		process_free(&p);
+		assert_int_equal(setitimer(ITIMER_REAL, &never, NULL), 0);
+		assert_false(exists(pid));
+	}
+	assert_int_equal(sigaction(SIGALRM, &before, NULL), 0);
+}
+
+static void
 freed(void **state)
 {
 	unsigned before = descriptors(), n;
@@ -699,6 +730,7 @@ main(void)
 		cmocka_unit_test(killed),
 		cmocka_unit_test(killed_stopped),
 		cmocka_unit_test(freed),
+		cmocka_unit_test(freed_with_kicks),
 		cmocka_unit_test(not_waited_for),
 		cmocka_unit_test(with_its_thread),
 		cmocka_unit_test(refused),

@@ -459,12 +459,14 @@ void
 process_free(struct process *p)
 {
 	int status;
+	pid_t pid;
 
 	if (p->p_pid != 0) {
 		kill(p->p_pid, SIGKILL);
-		while (waitpid(p->p_pid, &status, __WALL) == p->p_pid &&
-		    WIFSTOPPED(status))
-			;
+		do	/* a kick must not leave a zombie behind */
+			pid = waitpid(p->p_pid, &status, __WALL);
+		while ((pid == -1 && errno == EINTR) ||
+		    (pid == p->p_pid && WIFSTOPPED(status)));
 	}
 	if (p->p_calls != NULL)
 		munmap(p->p_calls, CALLS_SIZE);
