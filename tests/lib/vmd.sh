@@ -22,6 +22,24 @@ declare -A inputs=()	# descriptors of consoles
 as=()			# how to become who we are in this round
 readers=()		# of consoles
 
+# guard PID FOLDER: a test that is killed cleans up nothing, and vmd and its VMs
+# go on. This waits for its end, whichever, and ends what has a VMD_DIR in there.
+guard() {
+	local p
+	while kill -0 "$1"; do
+		sleep 1
+	done
+	for p in /proc/[0-9]*; do
+		tr '\0' '\n' <"$p/environ" | grep -q "^VMD_DIR=$2/" &&
+		    kill -9 "${p#/proc/}"
+	done
+	rm -rf "$2"
+}
+export -f guard
+setsid "$BASH" -c 'guard "$@"' guard "$$" "$work" </dev/null >/dev/null 2>&1 &
+disown
+export -nf guard
+
 vmctl() {
 	"${as[@]}" timeout $((60 * VMM_TEST_SLOW)) "$work/vmctl" "$@"
 }
