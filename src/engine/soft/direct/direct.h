@@ -69,7 +69,9 @@ struct direct {
 	unsigned	 d_samples;
 	struct {
 		uint64_t spent, ran;	/* ns: here; in the process */
-		unsigned stops, vain;	/* soon at what is translated */
+		unsigned stops;
+		unsigned vain;	/* soon at what is translated */
+		unsigned calls;	/* soon at a system call */
 	} d_window;
 	uint64_t	 d_switch;	/* ns that the host takes of a stop */
 	/* the thread runs where its child runs */
