@@ -25,6 +25,9 @@
 #define PAGE		4096
 #define HUGE_PAGE	(2 * MIB)
 #define RESET_VECTOR	0xffff0		/* F000:FFF0 */
+#define SERVICES	0xfff53		/* F000:FF53, an IRET in any PC */
+#define LOW_SIZE	0x500		/* vectors, BIOS data */
+#define BASE_MEMORY	0x413		/* there: low memory in KiB, 16 bits */
 
 /* --- files --------------------------------------------------------------- */
 
@@ -463,22 +466,48 @@ file_kind(const struct boot_file *f)
 }
 
 /*
- * What jumps to the place that a CPU begins at wants a reset (Linux's
- * reboot=bios, from real mode): the keyboard controller's line, as firmware
- * pulls it there. A kernel that has loaded something at this place keeps it.
+ * Kernels that are booted without firmware may call on it all the same, from
+ * real mode: Xen asks it for memory, disks and video. What answers knows no
+ * function (carry set), and so they go by what their boot loader told them.
+ * A jump to the place that a CPU begins at (Linux's reboot=bios) wants a
+ * reset: the keyboard controller's line, as firmware pulls it there. A kernel
+ * that has loaded something at one of these places keeps it.
  */
 static void
-reset_vector(struct boot *b)
+bios_leave(struct boot *b)
 {
-	static const uint8_t code[] = {
+	static const uint8_t reset[] = {
 		0xb0, 0xfe,		/* mov al, 0xfe */
 		0xe6, 0x64,		/* out 0x64, al */
 		0xf4,			/* hlt */
 		0xeb, 0xfd		/* jmp to the hlt */
 	};
+	static const uint8_t services[] = {
+		0xcf,			/* iret: exceptions, interrupts */
+		0x55,			/* push bp: the others */
+		0x89, 0xe5,		/* mov bp, sp */
+		0x80, 0x4e, 0x06, 0x01,	/* or byte [bp + 6], 1 (flags' CF) */
+		0x5d,			/* pop bp */
+		0xcf			/* iret */
+	};
+	uint8_t low[LOW_SIZE] = { 0 };
+	uint16_t vector[2] = { 0, 0xf000 };
+	uint16_t kib = (uint16_t)(b->b_map[0].mm_size >> 10);
+	unsigned n;
 
-	if (boot_take(b, RESET_VECTOR, sizeof(code)) == 0)
-		boot_copy(b, RESET_VECTOR, code, sizeof(code));
+	if (boot_take(b, RESET_VECTOR, sizeof(reset)) == 0)
+		boot_copy(b, RESET_VECTOR, reset, sizeof(reset));
+	if (boot_take(b, SERVICES, sizeof(services)) == -1)
+		return;
+	boot_copy(b, SERVICES, services, sizeof(services));
+	for (n = 0; n < 256; n++) {
+		vector[0] = (uint16_t)((SERVICES & 0xffff) +
+		    (n >= 0x10 && (n & ~7u) != 0x70));
+		memcpy(low + n * sizeof(vector), vector, sizeof(vector));
+	}
+	memcpy(low + BASE_MEMORY, &kib, sizeof(kib));
+	if (boot_take(b, 0, sizeof(low)) == 0)
+		boot_copy(b, 0, low, sizeof(low));
 }
 
 int
@@ -515,7 +544,7 @@ boot_load(struct boot *b, struct err *err)
 		}
 		if (ret == 1) {
 			log_info("%s is %s", b->b_kernel, loaders[i - 1].kind);
-			reset_vector(b);
+			bios_leave(b);
 		}
 		if (ret == 0)
 			err_set(err, "kernel %s is no bzImage, no ELF with a "

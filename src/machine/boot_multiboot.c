@@ -2,7 +2,7 @@
  * Multiboot 1 kernels (Multiboot Specification 0.6.96): ELF or the header's
  * own address fields, modules, memory map, command line.
  *
- * The kernel's command line is what the user gave, without a file name; a
+ * The kernel's command line is its file name and what the user gave; a
  * module's string is its arguments, or its file name if it has none.
  *
  * Threads: one, while no VCPU runs.

@@ -573,6 +573,52 @@ test_multiboot(void **state)
 	}
 }
 
+/* Where a BIOS's functions are: INT n's vector as an address. */
+static uint64_t
+vector(unsigned n)
+{
+	return ((get(4 * n + 2, 2) << 4) + get(4 * n, 2));
+}
+
+/* Real mode finds no firmware's functions, but no zeros to execute either. */
+static void
+test_bios(void **state)
+{
+	static const uint8_t services[] = { 0xcf, 0x55, 0x89, 0xe5, 0x80, 0x4e,
+	    0x06, 0x01, 0x5d, 0xcf };
+	static const uint8_t reset[] = { 0xb0, 0xfe, 0xe6, 0x64, 0xf4 };
+	const uint64_t iret = 0xfff53, failure = 0xfff54;
+	unsigned n;
+
+	(void)state;
+	make_multiboot(false);
+	assert_int_equal(load(), 0);
+	assert_memory_equal(ram + iret, services, sizeof(services));
+	assert_memory_equal(ram + 0xffff0, reset, sizeof(reset));
+	for (n = 0; n < 0x10; n++)
+		assert_int_equal(vector(n), iret);
+	for (n = 0x70; n < 0x78; n++)
+		assert_int_equal(vector(n), iret);
+	assert_int_equal(vector(0x10), failure);
+	assert_int_equal(vector(0x15), failure);
+	assert_int_equal(vector(0xff), failure);
+	assert_int_equal(get(0x413, 2), 640);
+	assert_int_equal(get(0x40e, 2), 0);
+
+	/* a kernel at these places keeps what it has there */
+	make_multiboot(false);
+	put(4108, 4, 0x460);		/* header_addr */
+	put(4112, 4, 0x400);		/* load_addr */
+	put(4116, 4, 0x400 + 3000);
+	put(4120, 4, 0x400 + 3000);
+	put(4124, 4, 0x480);
+	save(kernel, image, 8000);
+	assert_int_equal(load(), 0);
+	assert_memory_equal(ram + 0x400, image + 4000, 3000);
+	assert_int_equal(get(0x3fc, 4), 0xcccccccc);
+	assert_memory_equal(ram + iret, services, sizeof(services));
+}
+
 static void
 test_multiboot_bad(void **state)
 {
@@ -714,8 +760,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_linux), T(test_linux_initrd), T(test_linux_placement),
 		T(test_linux_32), T(test_linux_bad), T(test_files), T(test_pvh),
-		T(test_elf_bad), T(test_multiboot), T(test_multiboot_bad),
-		T(test_damage),
+		T(test_elf_bad), T(test_multiboot), T(test_bios),
+		T(test_multiboot_bad), T(test_damage),
 	};
 
 	return (cmocka_run_group_tests(tests, group_setup, group_teardown));
