@@ -106,7 +106,7 @@ static const struct command commands[] = {
 	    "not.\n"
 	    "-f  end at once, as pulling the plug does\n"
 	    "-w  wait until it has ended\n"
-	    "-a  all VMs that \"vmctl status\" lists as running\n" },
+	    "-a  all of vmd's; those in the foreground go on\n" },
 	{ "wait", wait_command, "id | name", "wait until a VM has ended",
 	    NULL },
 	{ "pause", pause_command, "id | name", "hold a VM", NULL },

@@ -2,7 +2,8 @@
  * vmctl stop: ends VMs, vmd's and those in the foreground.
  *
  * vmd asks the guest, and sees to it that it ends. A VM in the foreground is
- * ended at once or not at all: whoever has its console asks the guest.
+ * ended at once, by its name, or not at all: whoever has its console asks the
+ * guest.
  */
 #include <errno.h>
 #include <signal.h>
@@ -88,7 +89,7 @@ stop_daemon(const struct command *c, int fd, const struct stop *sp)
 	return (0);
 }
 
-/* Not by vmd: ends one of the word's, or says why not; an exit status. */
+/* Not by vmd: ends it, or says why not; an exit status. */
 static int
 stop_named(const struct command *c, const struct stop *sp, int fd,
     const struct vm_info_result *vm)
@@ -104,31 +105,15 @@ stop_named(const struct command *c, const struct stop *sp, int fd,
 	    vm->vir_name, sp->sp_word));
 }
 
-/* The same with -a. What belongs to a vmd that is not ours is not among "all".
- */
+/* The word's one, not by vmd: in the foreground, or with `kept`, where no vmd
+ * of ours runs, left behind by one. */
 static int
-stop_each(const struct command *c, const struct stop *sp, int fd,
-    const struct vm_info_result *vm)
-{
-	if (vms_kept(vm))
-		return (complain("%s: %s is another vmd's, or its vmd does not "
-		    "run", c->c_name, vm->vir_name));
-	if (!sp->sp_force)
-		return (complain("%s: %s is in the foreground; only -f ends it",
-		    c->c_name, vm->vir_name));
-	return (stop_one(c, fd, vm, sp->sp_wait));
-}
-
-/* Those in the foreground: the word's one, or all. With `kept`, no vmd of ours
- * runs, VMs may be left behind by one. */
-static int
-stop_foreground(const struct command *c, const struct stop *sp, bool kept)
+stop_found(const struct command *c, const struct stop *sp, bool kept)
 {
 	const struct vm_info_result *vm;
 	struct vms vms = { NULL, 0 };
 	struct err err;
-	int fd, status = 0;
-	size_t i;
+	int fd, status;
 
 	fd = vms_open(&err);
 	if (fd == -1 || vms_get(fd, kept, &vms, &err) == -1) {
@@ -136,15 +121,10 @@ stop_foreground(const struct command *c, const struct stop *sp, bool kept)
 			vmm_close(fd);
 		return (complain("%s: %s", c->c_name, err.e_text));
 	}
-	if (sp->sp_all) {
-		for (i = 0; i < vms.v_count; i++)
-			if (stop_each(c, sp, fd, &vms.v_vm[i]) != 0)
-				status = STATUS_ERROR;
-	} else if ((vm = vms_find(&vms, sp->sp_word, &err)) == NULL) {
+	if ((vm = vms_find(&vms, sp->sp_word, &err)) == NULL)
 		status = complain("%s: %s", c->c_name, err.e_text);
-	} else {
+	else
 		status = stop_named(c, sp, fd, vm);
-	}
 	vms_free(&vms);
 	vmm_close(fd);
 	return (status);
@@ -154,21 +134,16 @@ static int
 stop(const struct command *c, const struct stop *sp)
 {
 	struct err err;
-	int fd, status = 0;
+	int fd, status;
 
-	if ((fd = daemon_open(&err)) == -1 && errno != ENOENT)
+	if ((fd = daemon_open(&err)) == -1 && (errno != ENOENT || sp->sp_all))
 		return (complain("%s: %s", c->c_name, err.e_text));
 	if (fd == -1)
-		return (stop_foreground(c, sp, true));
-	if (sp->sp_all) {
+		return (stop_found(c, sp, true));
+	if (sp->sp_all || daemon_knows(fd, sp->sp_word))
 		status = stop_daemon(c, fd, sp);
-		if (stop_foreground(c, sp, false) != 0)
-			status = STATUS_ERROR;
-	} else if (daemon_knows(fd, sp->sp_word)) {
-		status = stop_daemon(c, fd, sp);
-	} else {
-		status = stop_foreground(c, sp, false);
-	}
+	else
+		status = stop_found(c, sp, false);
 	close(fd);
 	return (status);
 }
