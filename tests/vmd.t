@@ -78,6 +78,8 @@ echo inside >/tmp/page; httpd -p 8080 -h /tmp" "" "$who: a server inside"
 	vmctl pause two 2>log
 	ok $? "$who: pause" log
 	is "$(state two)" paused "$who: it is said to be paused"
+	like "$(vmctl pause two 2>&1)" 'two is paused already' \
+	    "$who: once is enough"
 	# shellcheck disable=SC2016 # for the guest
 	say two 'echo woke=$((2*21))='
 	sleep 1

@@ -99,7 +99,8 @@ void	vms_free(struct vms *);
  * in err when there is none or several. Borrowed from the list. */
 const struct vm_info_result *vms_find(const struct vms *, const char *word,
 	    struct err *);
-/* Is it one that a vmd keeps, ours or another? */
+/* Is it one that a vmd keeps, ours or another? True also of one whose process
+ * is ending, of which that cannot be known any more. */
 bool	vms_kept(const struct vm_info_result *);
 /* Is its process stopped, by ^Z for instance? */
 bool	vms_paused(const struct vm_info_result *);

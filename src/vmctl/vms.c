@@ -42,12 +42,13 @@ vms_kept(const struct vm_info_result *vm)
 	    (int)vm->vir_creator_pid);
 	f = fopen(path, "re");
 	if (f == NULL)
-		return (false);
+		return (true);
 	len = fread(line, 1, sizeof(line) - 1, f);
 	fclose(f);
 	line[len] = '\0';
 	p = line + strlen(line) + 1;	/* the first argument */
-	return (p < line + len && strcmp(p, CONTROL_VM_PROCESS) == 0);
+	return (len == 0 ||
+	    (p < line + len && strcmp(p, CONTROL_VM_PROCESS) == 0));
 }
 
 /* Takes out those that a vmd keeps. */

@@ -318,10 +318,12 @@ do_pause(struct vmprocess *vp, const cJSON *request, int *fd)
 	(void)request;
 	(void)fd;
 	if (vp->vp_state == VM_PAUSED)
-		return (control_error(EALREADY, "it is paused already"));
+		return (control_error(EALREADY, "%s is paused already",
+		    vp->vp_config->cv_name));
 	if (vp->vp_state != VM_RUNNING ||
 	    machine_pause(vp->vp_machine) == -1)
-		return (control_error(EBUSY, "it is stopping"));
+		return (control_error(EBUSY, "%s is stopping",
+		    vp->vp_config->cv_name));
 	set_state(vp, VM_PAUSED);
 	return (control_ok());
 }
@@ -332,7 +334,8 @@ do_unpause(struct vmprocess *vp, const cJSON *request, int *fd)
 	(void)request;
 	(void)fd;
 	if (vp->vp_state != VM_PAUSED)
-		return (control_error(EINVAL, "it is not paused"));
+		return (control_error(EINVAL, "%s is not paused",
+		    vp->vp_config->cv_name));
 	go_on(vp);
 	return (control_ok());
 }
