@@ -5,16 +5,21 @@
  * threads of its own whatever would block.
  *
  * 1. A request is in d_queue, or with one worker that will call dr_done.
- * 2. There is always one worker; more start, up to d_max, when a request finds
- *    none idle. A worker lives until disk_close().
- * 3. d_idle workers wait; d_queued requests do. While there are more of the
- *    latter, a worker more is wanted.
+ * 2. A worker is awake, waiting for the image, or idle. It is awake only for as
+ *    long as what it does is expected not to wait (disk_quick()): one that is
+ *    awake comes back to the queue soon.
+ * 3. While there are requests in d_queue, a worker is awake for each
+ *    DISK_BACKLOG of them, or all there may be are. So what the page cache has
+ *    keeps one worker busy, which is woken up once, and what waits is waited
+ *    for by as many as there are.
+ * 4. d_calls idle workers have been called, and count as awake already. A
+ *    worker lives until disk_close().
  *
  * A thread more costs two wake-ups a request, on a busy host more than all
  * the rest. So disk_now() lets the caller's do what the page cache has or
  * takes:
  *
- * 4. A read is asked of the file system so that it cannot wait. No file system
+ * 5. A read is asked of the file system so that it cannot wait. No file system
  *    promises the like of a write: one that took more than DISK_SLOW ns is the
  *    last for DISK_PAUSE times as long, so that a full cache stops the caller
  *    for a small part of its time.
@@ -37,6 +42,7 @@
 
 #define DISK_WORKERS	4	/* for a file */
 #define DISK_WORKERS_MAX 16	/* for a server, which takes its time */
+#define DISK_BACKLOG	4
 #define DISK_SECTOR	512
 #define DISK_SLOW	1000000u
 #define DISK_PAUSE	16
@@ -50,7 +56,9 @@ struct disk {
 	struct disk_req	*d_queue;	/* [m] first in */
 	struct disk_req	**d_tail;	/* [m] */
 	unsigned	 d_queued;	/* [m] */
-	unsigned	 d_idle;	/* [m] */
+	unsigned	 d_awake;	/* [m] workers */
+	unsigned	 d_idle;	/* [m] workers, those called included */
+	unsigned	 d_calls;	/* [m] */
 	unsigned	 d_nworkers;	/* [m] */
 	unsigned	 d_max;		/* [I] of them */
 	bool		 d_closing;	/* [m] */
@@ -140,6 +148,13 @@ disk_check(const struct disk *d, const struct disk_req *r)
 }
 
 static void
+disk_answer(struct disk *d, struct disk_req *r, int error)
+{
+	atomic_fetch_sub(&d->d_under_way, 1);
+	r->dr_done(r, error);
+}
+
+static void
 disk_carry_out(struct disk *d, struct disk_req *r)
 {
 	int error;
@@ -151,8 +166,7 @@ disk_carry_out(struct disk *d, struct disk_req *r)
 			LOG_GUEST("disk %s: %s: %s", d->d_path,
 			    disk_ops[r->dr_op].op_name, strerror(error));
 	}
-	atomic_fetch_sub(&d->d_under_way, 1);
-	r->dr_done(r, error);
+	disk_answer(d, r, error);
 }
 
 /* --- at once -------------------------------------------------------------- */
@@ -166,14 +180,15 @@ disk_clock(void)
 	return ((uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec);
 }
 
-/* Servers take their time; nothing is to wait behind what is under way. */
+/* A write into the page cache, as far as one can tell. What fails is tried
+ * again, and said, by disk_carry_out(). */
 static bool
-disk_write_now(struct disk *d, const struct disk_req *r)
+disk_write_quick(struct disk *d, const struct disk_req *r)
 {
 	uint64_t start, end;
 	int error;
 
-	if (d->d_image.im_fd == -1 || atomic_load(&d->d_under_way) != 0)
+	if (d->d_image.im_fd == -1)	/* a server */
 		return (false);
 	start = disk_clock();
 	if (start < atomic_load(&d->d_slow_until))
@@ -183,32 +198,92 @@ disk_write_now(struct disk *d, const struct disk_req *r)
 	if (end - start > DISK_SLOW)
 		atomic_store(&d->d_slow_until,
 		    end + (end - start) * DISK_PAUSE);
-	/* What fails is tried again, and said, by a worker. */
 	return (error == 0);
+}
+
+/* Does it if that is expected not to wait. */
+static bool
+disk_quick(struct disk *d, const struct disk_req *r)
+{
+	const struct image_ops *ops = d->d_image.im_ops;
+
+	if ((r->dr_op != DISK_READ && r->dr_op != DISK_WRITE) ||
+	    r->dr_length == 0 || disk_check(d, r) != 0)
+		return (false);
+	if (r->dr_op == DISK_WRITE)
+		return (disk_write_quick(d, r));
+	return (ops->io_read_now != NULL && ops->io_read_now(&d->d_image,
+	    r->dr_offset, r->dr_iov, r->dr_niov) == 0);
 }
 
 bool
 disk_now(struct disk *d, struct disk_req *r)
 {
-	const struct image_ops *ops = d->d_image.im_ops;
-
-	if ((r->dr_op != DISK_READ && r->dr_op != DISK_WRITE) ||
-	    r->dr_length == 0 || r->dr_length > DISK_NOW_BYTES ||
-	    disk_check(d, r) != 0)
+	/* The caller is not to wait behind writes that are under way. */
+	if (r->dr_length > DISK_NOW_BYTES ||
+	    (r->dr_op == DISK_WRITE && atomic_load(&d->d_under_way) != 0))
 		return (false);
-	if (r->dr_op == DISK_WRITE)
-		return (disk_write_now(d, r));
-	return (ops->io_read_now != NULL && ops->io_read_now(&d->d_image,
-	    r->dr_offset, r->dr_iov, r->dr_niov) == 0);
+	return (disk_quick(d, r));
 }
 
 /* --- workers -------------------------------------------------------------- */
+
+static int	disk_worker_start(struct disk *);
+
+/* [locked] Sees to invariant 3; true: d_work is to be signalled. */
+static bool
+disk_call(struct disk *d)
+{
+	if (d->d_queued <= (uint64_t)d->d_awake * DISK_BACKLOG)
+		return (false);
+	if (d->d_idle > d->d_calls) {
+		d->d_calls++;
+		d->d_awake++;
+		return (true);
+	}
+	/* Without a new worker, one that is at work takes it later. */
+	if (d->d_nworkers < d->d_max)
+		(void)disk_worker_start(d);
+	return (false);
+}
+
+/* [locked] Not awake, with the lock released meanwhile. */
+static void
+disk_wait(struct disk *d, struct disk_req *r)
+{
+	bool call;
+
+	d->d_awake--;
+	call = disk_call(d);
+	pthread_mutex_unlock(&d->d_lock);
+	if (call)
+		pthread_cond_signal(&d->d_work);
+	disk_carry_out(d, r);
+	pthread_mutex_lock(&d->d_lock);
+	d->d_awake++;
+}
+
+/* [locked] */
+static void
+disk_idle(struct disk *d)
+{
+	d->d_awake--;
+	d->d_idle++;
+	while (d->d_calls == 0 && !d->d_closing)
+		pthread_cond_wait(&d->d_work, &d->d_lock);
+	d->d_idle--;
+	if (d->d_calls > 0)
+		d->d_calls--;
+	else
+		d->d_awake++;
+}
 
 static void *
 disk_worker(void *arg)
 {
 	struct disk *d = arg;
 	struct disk_req *r;
+	bool quick;
 
 	pthread_mutex_lock(&d->d_lock);
 	for (;;) {
@@ -217,21 +292,23 @@ disk_worker(void *arg)
 				d->d_tail = &d->d_queue;
 			d->d_queued--;
 			pthread_mutex_unlock(&d->d_lock);
-			disk_carry_out(d, r);
+			if ((quick = disk_quick(d, r)))
+				disk_answer(d, r, 0);
 			pthread_mutex_lock(&d->d_lock);
+			if (!quick)
+				disk_wait(d, r);
 		} else if (d->d_closing) {
 			break;
 		} else {
-			d->d_idle++;
-			pthread_cond_wait(&d->d_work, &d->d_lock);
-			d->d_idle--;
+			disk_idle(d);
 		}
 	}
 	pthread_mutex_unlock(&d->d_lock);
 	return (NULL);
 }
 
-/* Signals are for the thread that called us; faults stay with their cause. */
+/* [locked] Signals are for the thread that called us; faults stay with their
+ * cause. The worker is awake from the start. */
 static int
 disk_worker_start(struct disk *d)
 {
@@ -244,28 +321,32 @@ disk_worker_start(struct disk *d)
 	sigdelset(&all, SIGFPE);
 	sigdelset(&all, SIGILL);
 	pthread_sigmask(SIG_BLOCK, &all, &old);
+	d->d_awake++;
 	error = pthread_create(&d->d_worker[d->d_nworkers], NULL, disk_worker,
 	    d);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (error == 0)
 		d->d_nworkers++;
+	else
+		d->d_awake--;
 	return (error);
 }
 
 void
 disk_submit(struct disk *d, struct disk_req *r)
 {
+	bool call;
+
 	r->dr_next = NULL;
 	atomic_fetch_add(&d->d_under_way, 1);
 	pthread_mutex_lock(&d->d_lock);
 	*d->d_tail = r;
 	d->d_tail = &r->dr_next;
-	/* Without a new worker, one that is at work takes it later. */
-	if (++d->d_queued > d->d_idle && d->d_nworkers < d->d_max)
-		(void)disk_worker_start(d);
-	else
-		pthread_cond_signal(&d->d_work);
+	d->d_queued++;
+	call = disk_call(d);
 	pthread_mutex_unlock(&d->d_lock);
+	if (call)
+		pthread_cond_signal(&d->d_work);
 }
 
 /* --- life ----------------------------------------------------------------- */
