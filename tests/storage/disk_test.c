@@ -374,7 +374,6 @@ test_close_waits(void **state)
 	assert_int_equal(w.error, 0);
 }
 
-/* A hole is given back where the file system has holes. */
 /* What is done at once is done, and what is not is left as it was. */
 static void
 test_now(void **state)
@@ -420,6 +419,7 @@ test_now(void **state)
 	disk_close(d);
 }
 
+/* A hole is given back where the file system has holes. */
 static void
 test_discard(void **state)
 {
