@@ -12,8 +12,9 @@
  * is an investment, not counted up to INVEST_NS and the time that was run. A
  * space is left alone, too, if most stops are soon after the last one at code
  * that has to be translated: then most of what is taken for time in the
- * process is what the host takes on a busier day. And so if nearly all are
- * system calls one upon the other, as those of a process that reads a disk.
+ * process is what the host takes on a busier day. And so if nearly all of a
+ * full window's are one upon the other: system calls, as those of a process
+ * that reads a disk, or faults after hardly more than d_switch.
  */
 #include <errno.h>
 #include <signal.h>
@@ -41,6 +42,7 @@
 #define CALIBRATE	16	/* stops */
 #define SOON		8	/* times what a stop takes */
 #define UPON		3	/* the same, of system calls */
+#define HARDLY(n)	((n) + (n) / 2)
 #define GAIN		4
 #define PENALTY_NS	10000000
 #define PENALTY_MAX_NS	1280000000
@@ -378,7 +380,8 @@ weigh(struct cpu *c, struct space *s, uint64_t spent, uint64_t ran,
 		return;
 	if (d->d_window.spent <= d->d_window.ran * GAIN &&
 	    d->d_window.vain <= d->d_window.stops / 2 &&
-	    d->d_window.calls <= d->d_window.stops / 4 * 3)
+	    (d->d_window.stops < STOPS ||
+	    d->d_window.upon <= d->d_window.stops / 4 * 3))
 		s->s_penalty /= 2;
 	else if (!d->d_forced)
 		give_up(c, s, now());
@@ -822,8 +825,9 @@ direct_run(struct cpu *c)
 		d->d_skip = true;
 		d->d_window.vain += to - from < d->d_switch * SOON;
 	}
-	if (next == NEXT_LEAVE && ps.ps_stop == STOP_SYSCALL)
-		d->d_window.calls += to - from < d->d_switch * UPON;
+	if (next == NEXT_LEAVE)
+		d->d_window.upon += to - from < (ps.ps_stop == STOP_SYSCALL ?
+		    d->d_switch * UPON : HARDLY(d->d_switch));
 	weigh(c, s, to - begun - invested, ran, stops);
 	return (true);
 }

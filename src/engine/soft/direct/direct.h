@@ -71,7 +71,7 @@ struct direct {
 		uint64_t spent, ran;	/* ns: here; in the process */
 		unsigned stops;
 		unsigned vain;	/* soon at what is translated */
-		unsigned calls;	/* soon at a system call */
+		unsigned upon;	/* one upon the other */
 	} d_window;
 	uint64_t	 d_switch;	/* ns that the host takes of a stop */
 	/* the thread runs where its child runs */
