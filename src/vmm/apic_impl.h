@@ -83,6 +83,8 @@ struct lapic {
 	unsigned	 l_events;	/* [m] APIC_EVENT_* */
 	uint8_t		 l_sipi;	/* [m] vector of the last SIPI */
 	bool		 l_lint[2];	/* [m] levels of the pins */
+	bool		 l_asked;	/* [m] for a vector, by its VCPU: it
+					   needs no kick for it */
 	/* the timer; only its VCPU's thread, lapic_timer.c */
 	uint64_t	 l_expiry;	/* when the count reaches 0, ns */
 	uint64_t	 l_deadline;	/* IA32_TSC_DEADLINE */

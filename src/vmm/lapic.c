@@ -114,7 +114,7 @@ kick(const struct lapic *l)
 static void
 kick_if_deliverable(const struct lapic *l)
 {
-	if (deliverable(l) >= 0)
+	if (deliverable(l) >= 0 && !l->l_asked)
 		kick(l);
 }
 
@@ -803,7 +803,9 @@ lapic_pending(struct lapic *l)
 	int v;
 
 	apic_lock(l->l_vm);
+	l->l_asked = true;
 	lapic_timer_update(l);
+	l->l_asked = false;
 	v = deliverable(l);
 	apic_unlock(l->l_vm);
 	return (v);
