@@ -360,6 +360,11 @@ parse_switch_end(struct parse *p)
 		parse_mistake(p, &p->p_place, "switch \"%s\": a bridge of the "
 		    "host has no \"nat\"; leave \"interface\" or \"nat\" out",
 		    cs->cs_name);
+	if (cs->cs_interface == NULL &&
+	    (cs->cs_group != NULL || cs->cs_up == CONFIG_NO))
+		parse_warning(p, &p->p_place, "switch \"%s\": \"%s\" does "
+		    "nothing without \"interface\"", cs->cs_name,
+		    cs->cs_group != NULL ? "group" : "down");
 	if (p->p_config->cf_nswitches == PARSE_SWITCHES_MAX)
 		parse_mistake(p, &p->p_place, "there are more than %d switches",
 		    PARSE_SWITCHES_MAX);

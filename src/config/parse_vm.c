@@ -501,6 +501,22 @@ check_switch(struct parse *p, const struct lex_place *lp,
 		    cn->cn_switch, mtu);
 }
 
+/* What only an interface of the host can have. */
+static void
+check_tap(struct parse *p, const struct lex_place *lp,
+    const struct config_vm *cv, const struct config_nic *cn)
+{
+	const struct config_switch *cs = cn->cn_switch == NULL ? NULL :
+	    config_find_switch(p->p_config, cn->cn_switch);
+	const char *what = cn->cn_group != NULL ? "group" :
+	    cn->cn_up == CONFIG_NO ? "down" : NULL;
+
+	if (what != NULL && cn->cn_kind != CONFIG_NIC_TAP &&
+	    (cs == NULL || cs->cs_interface == NULL))
+		parse_warning(p, lp, "VM \"%s\": \"%s\" does nothing for an "
+		    "interface that is no tap of the host", cv->cv_name, what);
+}
+
 void
 parse_vm_finish(struct parse *p)
 {
@@ -515,7 +531,9 @@ parse_vm_finish(struct parse *p)
 		lp = &p->p_vm_place[i];
 		if (config_vm_fill(cv, &err) == -1)
 			parse_mistake(p, lp, "%s", err.e_text);
-		for (j = 0; j < cv->cv_nnics; j++)
+		for (j = 0; j < cv->cv_nnics; j++) {
 			check_switch(p, lp, cv, &cv->cv_nic[j]);
+			check_tap(p, lp, cv, &cv->cv_nic[j]);
+		}
 	}
 }

@@ -31,8 +31,8 @@ control_port(const char *dir, const char *name, const char *vm,
 		    "too long; choose a shorter folder by VMD_DIR", name));
 	}
 	if ((fd = control_connect(path, &why)) == -1)
-		return (err_set(err, "there is no switch %s; define one in "
-		    "vm.conf, and have vmd run", name));
+		return (err_set(err, "there is no switch %s; vm.conf defines "
+		    "them, and vmd runs them", name));
 	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 	snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0],
 	    mac[1], mac[2], mac[3], mac[4], mac[5]);

@@ -170,8 +170,8 @@ test_interfaces(void **state)
 		    "local interface {\n\n}\ninterface tap7\ninterface {\n"
 		    "network user\nforward udp 127.0.0.2:53 to 5353\n"
 		    "forward tcp 2222 to 22\ntftp /srv, bootfile \"a b\"\n"
-		    "}\n}\nswitch s {}",
-		"switch s {\n}\nvm a {\ninterface tap switch s, locked lladdr "
+		    "}\n}\nswitch s { interface br0 }",
+		"switch s {\ninterface br0\n}\nvm a {\ninterface tap switch s, locked lladdr "
 		    "fe:e1:bb:d1:00:0a group g rdomain 0, mtu 1400 down\n"
 		    "local interface\ninterface \"tap7\" up\ninterface network "
 		    "user forward udp 127.0.0.2:53 to 5353, forward tcp 2222 "
@@ -239,6 +239,22 @@ test_switches(void **state)
 	assert_non_null(strstr(said, ":5: warning: \"rdomain\""));
 	assert_non_null(strstr(said, ":11: warning: VM \"a\": there is no "
 	    "switch \"none\""));
+	assert_null(strstr(said, "does nothing for"));
+	config_free(&cf);
+	/* what is not for switches of ours, nor for interfaces on them */
+	good(&cf, "switch own {\n\tdown\n}\nswitch two {\n\tgroup g\n}\n"
+	    "vm a {\n\tinterface { switch own, group g }\n}\n"
+	    "vm b {\n\tinterface tap { group g, down }\n}\n"
+	    "vm c {\n\tlocal interface { down }\n}\n");
+	assert_non_null(strstr(said, ":1: warning: switch \"own\": \"down\" "
+	    "does nothing"));
+	assert_non_null(strstr(said, ":4: warning: switch \"two\": \"group\" "
+	    "does nothing"));
+	assert_non_null(strstr(said, ":7: warning: VM \"a\": \"group\" does "
+	    "nothing"));
+	assert_null(strstr(said, "VM \"b\""));
+	assert_non_null(strstr(said, ":13: warning: VM \"c\": \"down\" does "
+	    "nothing"));
 	config_free(&cf);
 }
 
