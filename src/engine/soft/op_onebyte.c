@@ -460,7 +460,7 @@ const struct opcode optab_onebyte[256] = {
 	    T(tr_sys) },
 	[0xfb] = { N("sti"), X(insn_sti), RULES(O_END),
 	    T(tr_sys) },
-	[0xfc] = { N("cld"), X(insn_cld) },
+	[0xfc] = { N("cld"), X(insn_cld), T(tr_sys) },
 	[0xfd] = { N("std"), X(insn_std) },
 	[0xfe] = BY(REG, grp4), [0xff] = BY(REG, grp5),
 };

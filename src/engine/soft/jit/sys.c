@@ -28,6 +28,7 @@
 #define STORE		0x89
 #define LEA		0x8d
 #define FL_IF_BIT	9
+#define FL_DF_BIT	10
 
 /* --- in place ------------------------------------------------------------ */
 
@@ -75,6 +76,19 @@ emit_sti(struct tr *x, const struct insn *i)
 	e_gs(x, LOAD, 4, H_T0, C_RFLAGS);
 	clear_bit(x, FL_IF_BIT);
 	e_rm(x, LEA, 4, H_T0, H_T0, REG_NONE, 0, FL_IF);
+	e_gs(x, STORE, 4, H_T0, C_RFLAGS);
+	return (true);
+}
+
+/* Every entry of a kernel's has one. */
+static bool
+emit_cld(struct tr *x, const struct insn *i)
+{
+	(void)i;
+	if (!x->x_jit->j_bmi2)
+		return (false);
+	e_gs(x, LOAD, 4, H_T0, C_RFLAGS);
+	clear_bit(x, FL_DF_BIT);
 	e_gs(x, STORE, 4, H_T0, C_RFLAGS);
 	return (true);
 }
@@ -450,6 +464,7 @@ tr_sys(struct tr *x, const struct insn *i)
 	} rules[] = {
 		{ insn_cli, emit_cli },
 		{ insn_sti, emit_sti },
+		{ insn_cld, emit_cld },
 		{ insn_pushf, emit_pushf },
 		{ insn_swapgs, emit_swapgs },
 		{ insn_rdtsc, emit_rdtsc },
