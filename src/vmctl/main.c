@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/thread.h"
 #include "vmctl/daemon.h"
 
 static int	help_command(const struct command *, int, char **);
@@ -256,6 +257,7 @@ main(int argc, char **argv)
 	int level = LOG_LEVEL_WARN, opt, status;
 
 	open_standard_files();
+	thread_small_stacks();
 	opterr = 0;
 	while ((opt = getopt_long(argc, argv, "+:hvV", options, NULL)) != -1) {
 		switch (opt) {

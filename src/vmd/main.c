@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/thread.h"
 #include "vmd/daemon.h"
 #include "vmd/switch.h"
 #include "vmd/vmprocess.h"
@@ -66,6 +67,7 @@ main(int argc, char **argv)
 	int opt;
 
 	open_standard_files();
+	thread_small_stacks();
 	if (argc == 2 && strcmp(argv[1], CONTROL_VM_PROCESS) == 0)
 		return (vmprocess_main());
 	if (argc == 2 && strcmp(argv[1], SWITCH_OPTION) == 0)
