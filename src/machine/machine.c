@@ -136,21 +136,19 @@ machine_make(struct machine *m, struct err *err)
 /*
  * Blocks signals for threads that are to have none, but for those that a
  * thread's own doing raises: one of these that is blocked ends the process,
- * and the engine lives on catching them. SIGCHLD, which is ignored by default,
- * comes with each stop of direct execution; were it blocked in the thread that
- * the stop is for, it would wake up another one to be ignored there.
+ * and the engine lives on catching them.
  */
 static void
 signals_block(sigset_t *old)
 {
-	static const int open[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP,
-	    SIGSYS, SIGCHLD };
+	static const int own[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP,
+	    SIGSYS };
 	sigset_t set;
 	unsigned i;
 
 	sigfillset(&set);
-	for (i = 0; i < sizeof(open) / sizeof(open[0]); i++)
-		sigdelset(&set, open[i]);
+	for (i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		sigdelset(&set, own[i]);
 	pthread_sigmask(SIG_SETMASK, &set, old);
 }
 
