@@ -52,12 +52,16 @@ vm_engine(struct machine *m, struct err *err)
 /*
  * Lets the engine map the RAM in processes of its own. One that cannot, or a
  * monitor that does not know of it, runs the guest all the same.
+ *
+ * The engine waits for each stop of such a process. A SIGCHLD besides, blocked
+ * in its thread, would wake up another one, on another CPU, to ignore it.
  */
 static void
 vm_share(struct machine *m)
 {
 	const struct guest_memory *gm = &m->m_memory;
 	struct vmm_share_params vsh;
+	struct sigaction sa;
 	unsigned i;
 
 	for (i = 0; i < gm->gm_nranges && m->m_ram != -1; i++) {
@@ -68,6 +72,10 @@ vm_share(struct machine *m)
 			.vsh_va = (vaddr_t)gm->gm_range[i].host,
 			.vsh_size = gm->gm_range[i].size };
 		(void)vmm_ioctl(m->m_vmm, VMM_IOC_SHARE, &vsh);
+	}
+	if (sigaction(SIGCHLD, NULL, &sa) == 0) {
+		sa.sa_flags |= SA_NOCLDSTOP;
+		(void)sigaction(SIGCHLD, &sa, NULL);
 	}
 }
 
