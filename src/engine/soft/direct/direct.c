@@ -6,15 +6,16 @@
  * whenever it is entered. All the time spent here is weighed against that in
  * the process, in windows of STOPS stops or WINDOW_NS: had translated code,
  * taken to be GAIN times slower, been faster? Then the space is left alone for
- * a while, twice as long each time. Time is CPU time of the thread and of the
- * process together, so that others' load does not count. What the host takes
- * to go to the process and back (d_switch) is no time in it. Making mappings
- * is an investment, not counted up to INVEST_NS and the time that was run. A
- * space is left alone, too, if most stops are soon after the last one at code
- * that has to be translated: then most of what is taken for time in the
- * process is what the host takes on a busier day. And so if nearly all of a
- * full window's are one upon the other: system calls, as those of a process
- * that reads a disk, or faults after hardly more than d_switch.
+ * a while, twice as long each time. Time in the process is CPU time, so that
+ * others' load does not count, without what a stop takes of it. What a stop
+ * takes of it and of us was measured once (d_switch): looking at both clocks
+ * would make it a tenth dearer. Making mappings is an investment, not counted
+ * up to INVEST_NS and the time that was run. A space is left alone, too, if
+ * most stops are soon after the last one at code that has to be translated:
+ * then most of what is taken for time in the process is what the host takes on
+ * a busier day. And so if nearly all of a full window's are one upon the other:
+ * system calls, as those of a process that reads a disk, or faults after hardly
+ * any time.
  */
 #include <errno.h>
 #include <signal.h>
@@ -40,9 +41,9 @@
 #define STOPS		64
 #define WINDOW_NS	10000000
 #define CALIBRATE	16	/* stops */
-#define SOON		8	/* times what a stop takes */
-#define UPON		3	/* the same, of system calls */
-#define HARDLY(n)	((n) + (n) / 2)
+#define SOON		7	/* times what a stop takes */
+#define UPON		2	/* the same, before a system call */
+#define HARDLY		2	/* a part of it, before a fault */
 #define GAIN		4
 #define PENALTY_NS	10000000
 #define PENALTY_MAX_NS	1280000000
@@ -59,26 +60,15 @@
 #define FL_FIXED	(FL_IF | FL_IOPL | FL_TF | FL_RF | FL_AC | FL_VM | \
 	FL_VIF | FL_VIP | FL_ID)
 
+_Static_assert(PROCESS_GUEST == ENGINE_XSTATE_SIZE, "what is read");
+
 static uint64_t
-now(void)
+clock_ns(clockid_t clock)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
+	clock_gettime(clock, &ts);
 	return ((uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec);
-}
-
-/* CPU time of this thread and of the process. */
-static uint64_t
-cpu_ns(const struct space *s)
-{
-	struct timespec own, its = { 0, 0 };
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &own);
-	if (clock_gettime(s->s_process.p_clock, &its) == -1)
-		its.tv_sec = its.tv_nsec = 0;	/* it is gone */
-	return ((uint64_t)(own.tv_sec + its.tv_sec) * 1000000000 +
-	    (uint64_t)(own.tv_nsec + its.tv_nsec));
 }
 
 /* --- making ---------------------------------------------------------------------- */
@@ -111,6 +101,12 @@ direct_new(struct cpu *c, const struct jit_options *jo)
 	if (c->c_jit == NULL || !vm->ev_writes_reported ||
 	    (d = calloc(1, sizeof(*d))) == NULL)
 		return;
+	/* zeroes are nobody's: a page that is watched was scanned */
+	d->d_scanned = calloc(DIRECT_SCANNED, sizeof(*d->d_scanned));
+	if (d->d_scanned == NULL) {
+		free(d);
+		return;
+	}
 	d->d_forced = jo->jo_direct;
 	d->d_cpu = -1;
 	d->d_xsave = host_xcr0() == c->c_xcr0_valid;
@@ -150,6 +146,7 @@ direct_free(struct cpu *c)
 		return;
 	for (n = 0; n < DIRECT_SPACES; n++)
 		space_drop(d, n);
+	free(d->d_scanned);
 	free(d);
 	c->c_direct = NULL;
 	c->c_direct_on = false;
@@ -224,16 +221,18 @@ static void
 calibrate(struct direct *d, struct space *s)
 {
 	struct process_status ps;
-	uint64_t from, took;
+	uint64_t from, own;
 	unsigned n;
 
 	s->s_process.p_regs.rip = 0;
 	for (n = 0; n < CALIBRATE; n++) {
-		from = cpu_ns(s);
+		from = clock_ns(CLOCK_THREAD_CPUTIME_ID);
 		process_run(&s->s_process, true, NULL, &ps);
-		took = cpu_ns(s) - from;
-		if (d->d_switch == 0 || took < d->d_switch)
-			d->d_switch = took;
+		own = clock_ns(CLOCK_THREAD_CPUTIME_ID) - from;
+		if (d->d_switch == 0 || own + ps.ps_ns < d->d_switch) {
+			d->d_switch = own + ps.ps_ns;
+			d->d_its = ps.ps_ns;
+		}
 	}
 }
 
@@ -272,7 +271,7 @@ space_make(struct cpu *c)
 	s->s_context = c->c_mmu->m_context;
 	s->s_retag = d->d_retag;
 	d->d_space[oldest] = s;
-	pin(d, s, now());
+	pin(d, s, clock_ns(CLOCK_MONOTONIC));
 	if (d->d_switch == 0)
 		calibrate(d, s);
 	return (s);
@@ -384,7 +383,7 @@ weigh(struct cpu *c, struct space *s, uint64_t spent, uint64_t ran,
 	    d->d_window.upon <= d->d_window.stops / 4 * 3))
 		s->s_penalty /= 2;
 	else if (!d->d_forced)
-		give_up(c, s, now());
+		give_up(c, s, clock_ns(CLOCK_MONOTONIC));
 	memset(&d->d_window, 0, sizeof(d->d_window));
 }
 
@@ -405,7 +404,7 @@ direct_sample(struct cpu *c)
 	if (++d->d_samples < SAMPLES)
 		return;
 	s = space_current(c);
-	if (s != NULL && now() < s->s_not_before)
+	if (s != NULL && clock_ns(CLOCK_MONOTONIC) < s->s_not_before)
 		return;
 	if (s == NULL && (s = space_make(c)) == NULL)
 		return;
@@ -748,7 +747,7 @@ direct_run(struct cpu *c)
 	struct space *s;
 	struct process_status ps;
 	enum next next = NEXT_RUN;
-	uint64_t begun, from, to, ran = 0, invested = 0;
+	uint64_t at, last = 0, ran = 0, spent = 0, invested = 0;
 	unsigned stops = 0;
 	int error;
 
@@ -758,7 +757,8 @@ direct_run(struct cpu *c)
 	}
 	if (requested(c) || (s = space_ready(c)) == NULL)
 		return (false);
-	from = to = begun = cpu_ns(s);
+	at = clock_ns(CLOCK_MONOTONIC);
+	pin(d, s, at);
 	if (s->s_fault != 0) {
 		/* the guest has most likely seen to it */
 		if (space_map(s, c, s->s_fault, false) < 0 &&
@@ -769,7 +769,6 @@ direct_run(struct cpu *c)
 		s->s_fault = 0;
 		next = NEXT_MAPPED;
 	}
-	pin(d, s, now());
 	s->s_used = ++d->d_clock;
 	do {
 		if ((error = space_sync(s, c)) != 0) {
@@ -787,11 +786,8 @@ direct_run(struct cpu *c)
 			atomic_store(&d->d_running, 0);
 			break;
 		}
-		from = to;
-		if (next == NEXT_MAPPED) {
-			from = cpu_ns(s);
-			invested += from - to;
-		}
+		if (next == NEXT_MAPPED)
+			invested += clock_ns(CLOCK_MONOTONIC) - at;
 		process_run(&s->s_process, state_put(c, s),
 		    s->s_put_off ? &s->s_call : NULL, &ps);
 		s->s_put_off = false;
@@ -804,31 +800,33 @@ direct_run(struct cpu *c)
 			c->c_run->er_errno = ESRCH;
 			cpu_leave(c, ENGINE_EXIT_ERROR, false);
 		}
-		to = cpu_ns(s);
+		at = clock_ns(CLOCK_MONOTONIC);
 		state_get(c, s);
 		stops++;
-		d->d_stats.ran += to - from;
-		ran += to - from > d->d_switch ? to - from - d->d_switch : 0;
+		last = ps.ps_ns > d->d_its ? ps.ps_ns - d->d_its : 0;
+		ran += last;
+		spent += d->d_switch + last;
 		next = stopped(c, s, &ps);
 		if (c->c_direct_on && next == NEXT_MAPPED)
 			d->d_stats.mapped++;
 	} while (next <= NEXT_MAPPED && direct_fits(c, s));
 	d->d_stats.stops += stops;
+	d->d_stats.ran += ran;
 	if (d->d_failed)
 		return (true);
 	s->s_ran += ran;
 	s->s_invested += invested;
 	if (s->s_invested > s->s_ran + INVEST_NS)
-		invested = 0;		/* too much of that */
+		spent += invested;	/* too much of that */
 	if (next == NEXT_TRANSLATE) {
 		space_in_way(s, c->c_rip);
 		d->d_skip = true;
-		d->d_window.vain += to - from < d->d_switch * SOON;
+		d->d_window.vain += last < d->d_switch * SOON;
 	}
 	if (next == NEXT_LEAVE)
-		d->d_window.upon += to - from < (ps.ps_stop == STOP_SYSCALL ?
-		    d->d_switch * UPON : HARDLY(d->d_switch));
-	weigh(c, s, to - begun - invested, ran, stops);
+		d->d_window.upon += last < (ps.ps_stop == STOP_SYSCALL ?
+		    d->d_switch * UPON : d->d_switch / HARDLY);
+	weigh(c, s, spent, ran, stops);
 	return (true);
 }
 

@@ -49,6 +49,15 @@
 struct jit_options;
 
 #define DIRECT_SPACES	8
+#define DIRECT_SCANNED	16384u	/* pages of code */
+#define SCANNED_MAX	16u
+
+/* What a page of code has that is not for the bare CPU. */
+struct scanned {
+	uint64_t	sc_gpas[3];	/* its own, before it, behind it */
+	unsigned	sc_count;	/* SCANNED_MAX + 1: too many */
+	uint16_t	sc_where[SCANNED_MAX];
+};
 
 /* Per VCPU; c_direct, NULL: none. */
 struct direct {
@@ -63,6 +72,7 @@ struct direct {
 					   compared for */
 	uint64_t	 d_clock;	/* of s_used */
 	struct space	*d_space[DIRECT_SPACES];
+	struct scanned	*d_scanned;	/* by page; valid while PAGE_EXEC */
 	atomic_int	 d_running;	/* the process that runs, or 0 */
 	/* POLICY */
 	uint64_t	 d_table;	/* where samples were last, and how often */
@@ -73,7 +83,8 @@ struct direct {
 		unsigned vain;	/* soon at what is translated */
 		unsigned upon;	/* one upon the other */
 	} d_window;
-	uint64_t	 d_switch;	/* ns that the host takes of a stop */
+	uint64_t	 d_switch;	/* ns of CPU time that a stop takes */
+	uint64_t	 d_its;		/* of that, the process's */
 	/* the thread runs where its child runs */
 	int		 d_cpu;		/* which, or -1: it does not */
 	uint64_t	 d_pinned;	/* ns: since when */

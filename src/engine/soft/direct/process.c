@@ -206,6 +206,19 @@ process_exec(void *arg)
 	_exit(1);
 }
 
+/* CPU time that it had since this was last asked: it has stopped. */
+static uint64_t
+process_had(struct process *p)
+{
+	const uint64_t before = p->p_had;
+	struct timespec ts;
+
+	if (clock_gettime(p->p_clock, &ts) == -1)
+		return (0);
+	p->p_had = (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+	return (p->p_had - before);
+}
+
 /* Waits for the process to stop; 0, or ESRCH: it is gone. */
 static int
 process_wait(struct process *p, int *status)
@@ -245,6 +258,7 @@ process_stub(struct process *p)
 		if (status >> 8 == SIGSEGV || status >> 8 == SIGSYS)
 			return (EFAULT);	/* it would never end */
 	} while (status >> 8 != SIGTRAP);
+	(void)process_had(p);
 	if (ptrace(PTRACE_GETREGS, p->p_pid, NULL, &p->p_regs) == -1)
 		return (errno);
 	return (0);
@@ -558,10 +572,13 @@ process_run(struct process *p, bool xstate, const struct process_call *first,
 {
 	const struct process_regs guest = p->p_regs;
 	enum __ptrace_request how = PTRACE_SYSEMU;
-	struct iovec iov = { p->p_xstate, p->p_nxstate };
+	/* of what is read, the guest's part is enough; writing takes all */
+	struct iovec all = { p->p_xstate, p->p_nxstate };
+	struct iovec part = { p->p_xstate, PROCESS_GUEST };
 	int status;
 
 	ps->ps_stop = STOP_GONE;
+	ps->ps_ns = 0;
 	if (first != NULL && (guest.eflags & ~(uint64_t)EFLAGS_PLAIN) != 0) {
 		ps->ps_stop = STOP_SIGNAL;
 		process_not_entered(p, &guest, first, ps);
@@ -575,7 +592,7 @@ process_run(struct process *p, bool xstate, const struct process_call *first,
 	p->p_regs.orig_rax = UINT64_MAX;
 	if (ptrace(PTRACE_SETREGS, p->p_pid, NULL, &p->p_regs) == -1 ||
 	    (xstate && ptrace(PTRACE_SETREGSET, p->p_pid, NT_X86_XSTATE,
-	    &iov) == -1))
+	    &all) == -1))
 		return;
 	do {
 		if (ptrace(how, p->p_pid, NULL, NULL) == -1 ||
@@ -583,8 +600,9 @@ process_run(struct process *p, bool xstate, const struct process_call *first,
 			return;
 	} while (WSTOPSIG(status) == SIGVTALRM);
 	if (ptrace(PTRACE_GETREGS, p->p_pid, NULL, &p->p_regs) == -1 ||
-	    ptrace(PTRACE_GETREGSET, p->p_pid, NT_X86_XSTATE, &iov) == -1)
+	    ptrace(PTRACE_GETREGSET, p->p_pid, NT_X86_XSTATE, &part) == -1)
 		return;
+	ps->ps_ns = process_had(p);
 	if (WSTOPSIG(status) == (SIGTRAP | 0x80))
 		ps->ps_stop = STOP_SYSCALL;
 	else

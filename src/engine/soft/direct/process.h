@@ -12,6 +12,7 @@
 #define PROCESS_FILES	8	/* at most so many files to map pages from */
 #define PROCESS_BREAKS	4	/* instruction breakpoints */
 #define PROCESS_XSTATE	16384	/* bytes of XSAVE state at most */
+#define PROCESS_GUEST	832	/* of these, the guest's: x87, SSE, AVX */
 #define USER_END	0x7ffffffff000u	/* of a process's addresses */
 
 /* A system call that the process makes for us. */
@@ -31,6 +32,7 @@ struct process_status {
 	enum process_stop	ps_stop;
 	int			ps_signal, ps_code;
 	uint64_t		ps_addr;
+	uint64_t		ps_ns;	/* CPU time that it had */
 };
 
 /* In the order of PTRACE_GETREGS. */
@@ -42,7 +44,8 @@ struct process_regs {
 
 struct process {
 	pid_t		 p_pid;		/* 0: none */
-	clockid_t	 p_clock;	/* its CPU time */
+	clockid_t	 p_clock;	/* its CPU time, */
+	uint64_t	 p_had;		/* and that when it last stopped, ns */
 	pid_t		 p_tracer;	/* the only thread that may use it */
 	uint64_t	 p_stub;	/* where its only own code is */
 	uint64_t	 p_password;	/* of its calls */

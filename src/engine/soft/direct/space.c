@@ -37,13 +37,13 @@
 
 #define LARGE		(UINT64_C(2) << 20)
 #define BREAKS		PROCESS_BREAKS
-#define HARMFUL		16	/* instructions of a page, see there */
 #define ROUTINE		256	/* bytes */
 #define OFTEN		8	/* see page_break() */
 #define AROUND		16u	/* pages looked at in one go */
 #define SIZABLE		32u	/* extents */
 #define EXTENTS_MAX	48000u	/* below Linux's 65530 areas */
 #define HASH_MIN	1024u
+#define NOWHERE		UINT64_MAX
 
 /* --- extents --------------------------------------------------------------------- */
 
@@ -385,53 +385,73 @@ space_sync(struct space *s, struct cpu *c)
 	return (b.b_error);
 }
 
-/* Copies what CPL 3 has at linear, inside a page; or says false. */
-static bool
-peek(struct cpu *c, uint64_t linear, uint8_t *to, size_t len)
+/* Where CPL 3 has linear's page in guest memory, and in ours; or NOWHERE. */
+static uint64_t
+peek(struct cpu *c, uint64_t linear, const uint8_t **host)
 {
 	unsigned range = c->c_mmu->m_range;
 	struct walk w;
-	uint8_t *host;
+	uint8_t *at;
 
 	if (!walk_probe(c, linear, &w) ||
-	    vm_page(c->c_vm, &range, w.w_gpa, &host) == NULL)
-		return (false);
-	memcpy(to, host, len);
-	return (true);
-}
-
-/* The instructions in linear's page that are not for the bare CPU, with its
- * neighbours as they are: how many, up to HARMFUL + 1. */
-static unsigned
-page_harmful(struct cpu *c, uint64_t linear, uint16_t where[HARMFUL])
-{
-	uint8_t code[SCAN_BEFORE + PAGE_SIZE + SCAN_BEHIND];
-	size_t from = 0, to, len;
-
-	if (peek(c, linear - SCAN_BEFORE, code, SCAN_BEFORE))
-		from = SCAN_BEFORE;
-	len = to = from + PAGE_SIZE;
-	if (!peek(c, linear, code + from, PAGE_SIZE))
-		return (HARMFUL + 1);
-	if (peek(c, linear + PAGE_SIZE, code + to, SCAN_BEHIND))
-		len += SCAN_BEHIND;
-	return (scan_harmful(code, len, from, to, c->c_direct->d_xsave,
-	    &c->c_decode, where, HARMFUL));
+	    vm_page(c->c_vm, &range, w.w_gpa, &at) == NULL)
+		return (NOWHERE);
+	*host = at - (linear & PAGE_MASK);
+	return (w.w_gpa & ~(uint64_t)PAGE_MASK);
 }
 
 /*
- * The instructions at where[] of linear's page are to trap. Breakpoints make
+ * What a scan of linear's page finds, with its neighbours as they are. What
+ * was found of it between these is good as long as no store to it was noticed
+ * since (known): every new process has code of old ones.
+ */
+static const struct scanned *
+page_scan(struct cpu *c, uint64_t linear, bool known)
+{
+	uint8_t code[SCAN_BEFORE + PAGE_SIZE + SCAN_BEHIND];
+	const uint8_t *page, *before, *behind;
+	const uint64_t gpa = peek(c, linear, &page);
+	const uint64_t gpas[3] = { gpa, peek(c, linear - PAGE_SIZE, &before),
+	    peek(c, linear + PAGE_SIZE, &behind) };
+	struct scanned *sc = &c->c_direct->d_scanned[gpa / PAGE_SIZE %
+	    DIRECT_SCANNED];
+	size_t from = 0, len;
+
+	if (gpa == NOWHERE)
+		return (NULL);
+	if (known && memcmp(sc->sc_gpas, gpas, sizeof(gpas)) == 0)
+		return (sc);
+	if (gpas[1] != NOWHERE) {
+		from = SCAN_BEFORE;
+		memcpy(code, before + PAGE_SIZE - SCAN_BEFORE, SCAN_BEFORE);
+	}
+	memcpy(code + from, page, PAGE_SIZE);
+	len = from + PAGE_SIZE;
+	if (gpas[2] != NOWHERE) {
+		memcpy(code + len, behind, SCAN_BEHIND);
+		len += SCAN_BEHIND;
+	}
+	memcpy(sc->sc_gpas, gpas, sizeof(gpas));
+	sc->sc_count = scan_harmful(code, len, from, from + PAGE_SIZE,
+	    c->c_direct->d_xsave, &c->c_decode, sc->sc_where, SCANNED_MAX);
+	return (sc);
+}
+
+/*
+ * The instructions found in linear's page are to trap. Breakpoints make
  * every stop dearer, so only code that has been in the way often gets them.
  * There are few; but an instruction shortly behind another one is in the same
  * routine, which goes on in translated code once that has trapped.
  */
 static bool
-page_break(struct space *s, uint64_t linear, const uint16_t *where, unsigned n)
+page_break(struct space *s, uint64_t linear, const struct scanned *sc)
 {
+	const uint16_t *where = sc->sc_where;
 	const struct extent *e;
-	unsigned k;
+	unsigned n = sc->sc_count, k;
 
-	if (n > HARMFUL || s->s_way.page != linear || s->s_way.times < OFTEN)
+	if (n > SCANNED_MAX || s->s_way.page != linear ||
+	    s->s_way.times < OFTEN)
 		return (false);
 	for (k = 0; k < BREAKS; k++) {
 		e = extent_find(s, s->s_break[k]);
@@ -456,13 +476,14 @@ page_break(struct space *s, uint64_t linear, const uint16_t *where, unsigned n)
 static bool
 page_executable(struct space *s, struct cpu *c, uint64_t linear, uint64_t gpa)
 {
-	uint16_t where[HARMFUL];
-	unsigned n;
+	const bool known = page_watched(c, gpa);
+	const struct scanned *sc;
 
 	/* stores are noticed from here on */
 	mmu_watch_page(c, gpa, PAGE_EXEC);
-	n = page_harmful(c, linear, where);
-	return (n == 0 || page_break(s, linear, where, n));
+	sc = page_scan(c, linear, known);
+	return (sc != NULL &&
+	    (sc->sc_count == 0 || page_break(s, linear, sc)));
 }
 
 /* Takes of e's rights those that do not go together with others'. */
