@@ -29,7 +29,8 @@
 
 #define BLOCK_INSNS	64
 #define BLOCK_JUMPS	4096
-#define BLOCK_HASH	65536	/* buckets */
+#define BLOCK_HASH_BITS	17	/* log2 of buckets */
+#define BLOCK_HASH	(1u << BLOCK_HASH_BITS)
 #define BLOCK_PAGES	16384
 #define BLOCK_FETCHED	4096
 #define NO_PAGE		UINT64_MAX
@@ -228,7 +229,9 @@ block_mode(const struct cpu *c)
 static inline unsigned
 block_hash(uint64_t gpa, unsigned mode)
 {
-	return ((unsigned)(gpa ^ gpa >> 15 ^ mode << 13) & (BLOCK_HASH - 1));
+	/* Fibonacci hashing: blocks are dense in pages, pages are not */
+	return ((unsigned)(((gpa ^ (uint64_t)mode << 56) *
+	    UINT64_C(0x9e3779b97f4a7c15)) >> (64 - BLOCK_HASH_BITS)));
 }
 
 #endif
