@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "engine/soft/ahead.h"
 #include "engine/soft/block.h"
 #include "engine/soft/cpu.h"
 #include "engine/soft/direct/direct.h"
@@ -564,6 +565,8 @@ block_make(struct cpu *c, uint64_t linear, const struct mmu_target *t)
 		block_flush(c);
 		mmu_watch_page(c, t->t_gpa, PAGE_CODE);
 	}
+	ahead(bc->bc_arena, ARENA_SIZE, bc->bc_used + ARENA_RESERVE,
+	    &bc->bc_ahead);
 	if (avail > BLOCK_INSNS * INSN_MAXLEN)
 		avail = BLOCK_INSNS * INSN_MAXLEN;
 	/*

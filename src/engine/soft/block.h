@@ -93,7 +93,7 @@ struct block_cache {
 	uint64_t	 bc_key;	/* bc_jump_gen and the mode: see below */
 	uint32_t	 bc_epoch;
 	uint8_t		*bc_arena;	/* blocks */
-	size_t		 bc_used;
+	size_t		 bc_used, bc_ahead;	/* ahead.h */
 	/* Decoded instructions, in segments. When one is full the next is
 	 * emptied and used, round and round. */
 	uint8_t		*bc_decoded;

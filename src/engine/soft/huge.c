@@ -16,13 +16,11 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "engine/soft/ahead.h"
 #include "engine/soft/mmu.h"
 #include "engine/soft/vm.h"
 
 #define HUGE_SIZE	((uintptr_t)2 << 20)
-#ifndef MADV_POPULATE_WRITE	/* Linux 5.14 */
-#define MADV_POPULATE_WRITE	23
-#endif
 #ifndef MADV_COLLAPSE		/* Linux 6.1 */
 #define MADV_COLLAPSE		25
 #endif

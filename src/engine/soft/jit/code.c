@@ -20,6 +20,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "engine/soft/ahead.h"
 #include "engine/soft/block.h"
 #include "engine/soft/cpu.h"
 #include "engine/soft/jit/jit.h"
@@ -223,6 +224,11 @@ jit_alloc(struct cpu *c, struct block *b, uint64_t linear, unsigned count,
 	}
 	assert(start + code <= j->j_cold && j->j_cold_used + code <=
 	    j->j_size && j->j_arena_used + size <= j->j_arena_size);
+	ahead(j->j_rw, j->j_cold, start + code, &j->j_ahead.hot);
+	ahead(CODE_RW(j, j->j_cold), j->j_size - j->j_cold,
+	    j->j_cold_used - j->j_cold + code, &j->j_ahead.cold);
+	ahead(j->j_arena, j->j_arena_size, j->j_arena_used + size,
+	    &j->j_ahead.arena);
 	t = (struct tblock *)(void *)(j->j_arena + j->j_arena_used);
 	memset(t, 0, size);
 	t->t_block = b;

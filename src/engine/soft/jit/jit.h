@@ -229,6 +229,9 @@ struct jit {
 					   bytes are compared once a run */
 	uint8_t		*j_arena;	/* tblocks; offset 0 is nobody's */
 	uint32_t	 j_arena_used, j_arena_size;
+	struct {
+		size_t	 hot, cold, arena;
+	} j_ahead;			/* asked of the host (ahead.h) */
 	struct tblock	**j_chunk;	/* first to overlap such a piece of code */
 	struct tblock	*j_first, *j_last;	/* in the order of t_code */
 	uint8_t		*j_returns;	/* [I] the return stacks' memory */
