@@ -7,7 +7,8 @@
  *    both; if a register must be read as well, or is AH..BH, which exclude a
  *    REX prefix, the address becomes [T0] and T1 is free.
  * 2. A register in memory is loaded and stored as a whole, so that what the
- *    instruction makes of its upper bits is what the host makes of them.
+ *    instruction makes of its upper bits is what the host makes of them. So is
+ *    rCX for CH, which is T0's; not next to another one that wants T0.
  */
 #include <assert.h>
 
@@ -36,27 +37,25 @@ partial(const struct insn *i, unsigned role)
 	return (i->i_osize < 4 || (role & R_CLASS) == R_BYTE);
 }
 
-/*
- * What is operand n? false: not for copying.
- */
-static bool
+/* What is operand n? */
+static void
 operand_set(struct operand *o, const struct insn *i, unsigned role, unsigned n)
 {
 	o->o_guest = n;
 	o->o_host = n;
 	o->o_temp = o->o_high = false;
 	if (!is_gpr(role))
-		return (true);
+		return;
 	if ((role & R_CLASS) == R_BYTE && n >= 4 &&
 	    !(i->i_flags & INSN_REX)) {
 		o->o_guest = n - 4;
 		o->o_high = true;
 		o->o_host = E_HIGH | o->o_guest;
-		return (o->o_guest != RCX);
+		o->o_temp = o->o_guest == RCX;
+		return;
 	}
 	o->o_host = tr_host[n];
 	o->o_temp = o->o_host == H_SLOT;
-	return (true);
 }
 
 static void
@@ -71,7 +70,7 @@ operand_load(struct tr *x, const struct insn *i, struct operand *o,
 		else
 			e_mov(x, tmp, tr_host[o->o_guest]);
 	}
-	o->o_host = tmp;
+	o->o_host = o->o_high ? E_HIGH | tmp : tmp;
 }
 
 static void
@@ -82,7 +81,7 @@ operand_store(struct tr *x, const struct operand *o, unsigned role)
 	if (tr_host[o->o_guest] == H_SLOT)
 		e_put(x, o->o_guest, o->o_host);
 	else
-		e_mov(x, tr_host[o->o_guest], o->o_host);
+		e_mov(x, tr_host[o->o_guest], o->o_host & ~E_HIGH);
 }
 
 /* May a register of r/m in c_gpr be used in place, as a memory operand? */
@@ -118,7 +117,9 @@ copy_registers(struct tr *x, const struct insn *i, struct operand *reg,
 		if (!rm->o_high && is_gpr(op->o_rm) &&
 		    (rm->o_host >= H_RSP || rm->o_temp))
 			rm->o_temp = true;
-		/* T1 would need one, too: there is one such operand at most */
+		/* T1 would need one, too */
+		if (reg->o_temp && rm->o_temp && reg->o_guest != rm->o_guest)
+			return (false);
 		operand_load(x, i, reg, op->o_reg, H_T0);
 		operand_load(x, i, rm, op->o_rm, H_T0);
 	} else if (rm->o_temp && !reg->o_temp && !vvvv->o_temp && in_place(i)) {
@@ -183,12 +184,11 @@ tr_copy(struct tr *x, const struct insn *i)
 	const struct opcode *op = i->i_op;
 	struct operand reg, vvvv, rm;
 
-	if (!operand_set(&reg, i, op->o_reg, i->i_reg) ||
-	    !operand_set(&vvvv, i, op->o_vvvv, i->i_vvvv))
-		return (false);
+	operand_set(&reg, i, op->o_reg, i->i_reg);
+	operand_set(&vvvv, i, op->o_vvvv, i->i_vvvv);
 	if (i->i_flags & INSN_MEM)
-		return (copy_memory(x, i, &reg, &vvvv));
-	if (!operand_set(&rm, i, op->o_rm, i->i_rm))
-		return (false);
+		return (!(reg.o_high && reg.o_temp) &&
+		    copy_memory(x, i, &reg, &vvvv));
+	operand_set(&rm, i, op->o_rm, i->i_rm);
 	return (copy_registers(x, i, &reg, &vvvv, &rm));
 }
