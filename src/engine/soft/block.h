@@ -29,14 +29,14 @@
 
 #define BLOCK_INSNS	64
 #define BLOCK_JUMPS	4096
-#define BLOCK_HASH_BITS	17	/* log2 of buckets */
-#define BLOCK_HASH	(1u << BLOCK_HASH_BITS)
+#define BLOCK_HASH	131072u	/* buckets */
 #define BLOCK_PAGES	16384
 #define BLOCK_FETCHED	4096
 #define NO_PAGE		UINT64_MAX
 
 struct block {
 	uint64_t	 b_gpa;		/* of its first byte */
+	struct block	*b_hash;	/* next of the same bucket */
 	uint64_t	 b_gpa2;	/* page of its tail, or NO_PAGE */
 	uint32_t	 b_epoch;
 	uint16_t	 b_len;		/* bytes */
@@ -49,7 +49,6 @@ struct block {
 	struct trace_member *b_traces;	/* traces it is part of */
 	/* Where it went on, in the same page: not taken, taken. */
 	struct block	*b_succ[2];
-	struct block	*b_hash;	/* next of the same bucket */
 	struct block	*b_page[2];	/* next of the same page; of the tail's */
 	/* Bytes of the same page, behind its branches, that its translations
 	 * depend on as well; bp_len 0: none. */
@@ -229,9 +228,14 @@ block_mode(const struct cpu *c)
 static inline unsigned
 block_hash(uint64_t gpa, unsigned mode)
 {
-	/* Fibonacci hashing: blocks are dense in pages, pages are not */
-	return ((unsigned)(((gpa ^ (uint64_t)mode << 56) *
-	    UINT64_C(0x9e3779b97f4a7c15)) >> (64 - BLOCK_HASH_BITS)));
+	unsigned n = (unsigned)(gpa >> 12) * 0x9e3779b1u >> 8;
+
+	/*
+	 * Pages anywhere, but what is near in a page is in the same line of
+	 * buckets: it is executed together.
+	 */
+	return ((n + ((unsigned)(gpa & 4095) >> 3) + (mode << 12)) &
+	    (BLOCK_HASH - 1));
 }
 
 #endif
