@@ -315,8 +315,7 @@ find(const struct verifier *v, uint32_t at)
 {
 	const struct tblock *t;
 
-	for (t = v->v_jit->j_chunk[at >> JIT_CHUNK_SHIFT]; t != NULL;
-	    t = t->t_later)
+	for (t = jit_chunk(v->v_jit, at); t != NULL; t = t->t_later)
 		if (at >= t->t_code && at < t->t_code + t->t_size)
 			return (t);
 	return (NULL);

@@ -86,7 +86,7 @@ translated(struct jit *j)
 	in.os_xstate[1] = 3;
 	side_load(&sd, &in, SIDE_USER64);
 	side_run(&sd, &out);
-	for (t = j->j_chunk[j->j_thunks >> JIT_CHUNK_SHIFT]; t != NULL;
+	for (t = jit_chunk(j, j->j_thunks); t != NULL;
 	    t = t->t_later)
 		if (longest == NULL || t->t_size > longest->t_size)
 			longest = t;

@@ -251,8 +251,8 @@ publish_chunks(struct jit *j, struct tblock *t, uint32_t from, uint32_t size)
 		return;
 	for (n = from >> JIT_CHUNK_SHIFT;
 	    n <= (from + size - 1) >> JIT_CHUNK_SHIFT; n++)
-		if (j->j_chunk[n] == NULL)
-			j->j_chunk[n] = t;
+		if (j->j_chunk[n] == 0)
+			j->j_chunk[n] = (uint32_t)((uint8_t *)t - j->j_arena);
 }
 
 /* A line of perf's map: where, how long, a name. */

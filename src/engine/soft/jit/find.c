@@ -58,7 +58,7 @@ jit_find(struct cpu *c, uintptr_t rip, unsigned *insn)
 
 	if (!jit_contains(c, rip))
 		return (NULL);
-	t = j->j_chunk[off >> JIT_CHUNK_SHIFT];
+	t = jit_chunk(j, off);
 	while (t != NULL && off >= (cold ? t->t_cold + t->t_cold_size :
 	    t->t_code + t->t_size))
 		t = t->t_later;

@@ -174,7 +174,7 @@ enum { LINK_BODY, LINK_POLL };
 #define LINK_STUB_SIZE	9		/* call LINK; .long link */
 
 #define NO_VA		UINT64_MAX
-#define JIT_CHUNK_SHIFT	8		/* of j_chunk */
+#define JIT_CHUNK_SHIFT	6		/* of j_chunk */
 
 /* One translation. Allocated from the translator's arena; dies with
  * jit_flush(). Sorted by t_code: allocation is in ascending order. */
@@ -232,7 +232,8 @@ struct jit {
 	struct {
 		size_t	 hot, cold, arena;
 	} j_ahead;			/* asked of the host (ahead.h) */
-	struct tblock	**j_chunk;	/* first to overlap such a piece of code */
+	uint32_t	*j_chunk;	/* where in the arena the first is that
+					   overlaps such a piece of code; or 0 */
 	struct tblock	*j_first, *j_last;	/* in the order of t_code */
 	uint8_t		*j_returns;	/* [I] the return stacks' memory */
 	uint64_t	 j_rs[JT_CLASSES];	/* their RSPs, but for the one
@@ -456,6 +457,16 @@ void	jit_lockstep(struct cpu *, struct block *b, struct tblock *t);
 /* The interpreter is about to write guest memory through host, in lockstep;
  * code: it holds cached code. Called if c_journal is set (mem.c, mmu.c). */
 void	lockstep_write(struct cpu *, void *host, unsigned len, bool code);
+
+/* The first translation, in the order of t_code, that may have code at this
+ * offset, or NULL. */
+static inline struct tblock *
+jit_chunk(const struct jit *j, uint32_t off)
+{
+	uint32_t at = j->j_chunk[off >> JIT_CHUNK_SHIFT];
+
+	return (at == 0 ? NULL : (struct tblock *)(void *)(j->j_arena + at));
+}
 
 #define CODE_RX(j, off)	((j)->j_rx + (off))
 #define CODE_RW(j, off)	((j)->j_rw + (off))
