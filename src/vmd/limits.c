@@ -56,12 +56,14 @@ stop_begin(struct stop *sp, uint64_t now)
 		return;
 	sp->sp_asked = true;
 	sp->sp_when = now;
+	sp->sp_next = now + STOP_AGAIN;
 }
 
 enum stop_verdict
-stop_check(const struct stop *sp, enum stop_guest guest, uint64_t now,
+stop_check(struct stop *sp, enum stop_guest guest, uint64_t now,
     uint64_t *again)
 {
+	enum stop_verdict verdict = STOP_WAIT;
 	const uint64_t limit = sp->sp_when + (guest == STOP_ANSWERED ?
 	    STOP_SHUTDOWN : STOP_ANSWER);
 
@@ -72,7 +74,13 @@ stop_check(const struct stop *sp, enum stop_guest guest, uint64_t now,
 		return (STOP_KILL_DEAF);
 	if (now < limit) {
 		*again = limit;
-		return (STOP_WAIT);
+		if (guest == STOP_ANSWERED && now >= sp->sp_next) {
+			sp->sp_next = now + STOP_AGAIN;
+			verdict = STOP_ASK;
+		}
+		if (guest == STOP_ANSWERED && sp->sp_next < limit)
+			*again = sp->sp_next;
+		return (verdict);
 	}
 	return (guest == STOP_ANSWERED ? STOP_KILL_SLOW : STOP_KILL_SILENT);
 }

@@ -48,6 +48,7 @@ unsigned stagger_due(struct stagger *, uint64_t now, unsigned waiting,
 
 #define STOP_ANSWER	(3 * LIMIT_SECOND)
 #define STOP_SHUTDOWN	(120 * LIMIT_SECOND)
+#define STOP_AGAIN	(5 * LIMIT_SECOND)
 
 /* What the guest did about our asking it to stop. */
 enum stop_guest {
@@ -59,6 +60,7 @@ enum stop_guest {
 /* Why a VM that was asked to stop is ended. */
 enum stop_verdict {
 	STOP_WAIT,		/* it is not */
+	STOP_ASK,		/* it is not, but asked once more */
 	STOP_KILL_DEAF,		/* it does not listen */
 	STOP_KILL_SILENT,	/* it did not answer */
 	STOP_KILL_SLOW		/* it did not get done */
@@ -67,12 +69,17 @@ enum stop_verdict {
 struct stop {
 	bool		sp_asked;
 	uint64_t	sp_when;	/* it was asked */
+	uint64_t	sp_next;	/* to be asked again, if it answers */
 };
 
 /* The guest was asked. Asking again does not give it more time. */
 void	stop_begin(struct stop *, uint64_t now);
-/* What to do by now; *again: when to look next at the latest. */
-enum stop_verdict stop_check(const struct stop *, enum stop_guest,
-	    uint64_t now, uint64_t *again);
+/*
+ * What to do by now; *again: when to look next at the latest. A kernel answers
+ * that takes the press of a button while nobody in user space waits for one
+ * yet, and it is lost: so it is pressed again.
+ */
+enum stop_verdict stop_check(struct stop *, enum stop_guest, uint64_t now,
+	    uint64_t *again);
 
 #endif

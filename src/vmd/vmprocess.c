@@ -195,6 +195,9 @@ stop_look(void *arg)
 	switch (stop_check(&vp->vp_stop, stop_guest(vp), loop_now(), &again)) {
 	case STOP_WAIT:
 		break;
+	case STOP_ASK:
+		machine_ask_stop(vp->vp_machine);
+		break;
 	case STOP_KILL_DEAF:
 		end_now(vp, "killed", "killed",
 		    "the guest does not listen to requests to stop");

@@ -96,8 +96,18 @@ test_stop(void **state)
 	    STOP_KILL_SILENT);
 	assert_int_equal(stop_check(&sp, STOP_ANSWERED, 103 * S, &again),
 	    STOP_WAIT);
+	assert_int_equal(again, 105 * S);
+	/* the answer may have been no more than that */
+	assert_int_equal(stop_check(&sp, STOP_ANSWERED, 105 * S, &again),
+	    STOP_ASK);
+	assert_int_equal(again, 110 * S);
+	assert_int_equal(stop_check(&sp, STOP_ANSWERED, 110 * S - 1, &again),
+	    STOP_WAIT);
+	assert_int_equal(again, 110 * S);
+	assert_int_equal(stop_check(&sp, STOP_ANSWERED, 216 * S, &again),
+	    STOP_ASK);
 	assert_int_equal(again, 220 * S);
-	/* asking once more gives it no more time */
+	/* which gives it no more time */
 	stop_begin(&sp, 219 * S);
 	assert_int_equal(stop_check(&sp, STOP_ANSWERED, 220 * S - 1, &again),
 	    STOP_WAIT);
