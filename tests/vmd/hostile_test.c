@@ -23,7 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "control/control.h"
+#include "daemon.h"
 
 #define ROUNDS		40
 #define MESSAGES	120	/* a round */
@@ -32,7 +32,6 @@
 
 static char dir[] = "/tmp/vmm-hostile.XXXXXX";
 static char run[64], path[80], vmd[256], guest[256];
-static unsigned slow = 1;
 static uint64_t seed;
 static pid_t pid;
 
@@ -44,25 +43,6 @@ any(uint64_t below)
 	seed ^= seed << 17;
 	return (seed % below);
 }
-
-static void
-pause_ms(unsigned ms)
-{
-	struct timespec ts = { ms / 1000, (long)(ms % 1000) * 1000000 };
-
-	nanosleep(&ts, NULL);
-}
-
-#define EVENTUALLY(what)						\
-	do {								\
-		unsigned tries_ = 3000 * slow;				\
-									\
-		while (!(what)) {					\
-			if (tries_-- == 0)				\
-				fail_msg("never: %s", #what);		\
-			pause_ms(10);					\
-		}							\
-	} while (0)
 
 static bool
 serves(void)
@@ -289,7 +269,7 @@ test_messages(void **state)
 
 	(void)state;
 	must_answer();
-	EVENTUALLY((before = descriptors()) != 0);
+	WITHIN(30, (before = descriptors()) != 0);
 	for (round = 0; round < ROUNDS; round++) {
 		for (i = 0; i < MESSAGES; i++) {
 			c = any(CONNECTIONS);
@@ -313,8 +293,8 @@ test_messages(void **state)
 			close(fd[c]);
 	command("reset", "what", "all");
 	snprintf(name, sizeof(name), "%s/vm", run);
-	EVENTUALLY(entries(name) == 0);
-	EVENTUALLY(descriptors() <= before);
+	WITHIN(30, entries(name) == 0);
+	WITHIN(30, descriptors() <= before);
 	must_answer();
 }
 
@@ -354,7 +334,7 @@ set_up(void **state)
 		execl(vmd, "vmd", "-d", "-f", "/dev/null", NULL);
 		_exit(127);
 	}
-	EVENTUALLY(serves());
+	WITHIN(30, serves());
 	return (0);
 }
 
@@ -366,7 +346,7 @@ clean_up(void **state)
 
 	(void)state;
 	kill(pid, SIGTERM);
-	EVENTUALLY(waitpid(pid, &status, WNOHANG) == pid);
+	WITHIN(30, waitpid(pid, &status, WNOHANG) == pid);
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
 		snprintf(command_line, sizeof(command_line),
 		    "tail -n 40 %s/log | sed 's/^/# /'", dir);
