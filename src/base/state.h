@@ -2,9 +2,9 @@
  * What a machine is made of, said and read back: a codec for the state of its
  * parts.
  *
- * A struct state either saves or loads. A part has one function,
- * xxx_state(struct xxx *, struct state *), which names each of its fields once
- * and goes the same way for both, so that the two cannot drift apart:
+ * A struct state either saves or loads. A part has one function, such as
+ * i8042_state(struct i8042 *, struct state *), which names each of its fields
+ * once and goes the same way for both, so that the two cannot drift apart:
  *
  *	state_begin(s, "i8042", 0, 1);
  *	state_u8(s, &k->k_mode);

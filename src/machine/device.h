@@ -7,9 +7,9 @@
  * device has its own lock, taken at each of these doors. Lock order: device ->
  * irq_set() (interrupt controllers) -> vmm.
  *
- * A device's xxx_state() saves and loads it (base/state.h) while no VCPU runs
- * and the loop stands still. Loading makes its line and its timer what the
- * registers say.
+ * What a device has for struct state (base/state.h) saves and loads it while no
+ * VCPU runs and the loop stands still. Loading makes its line and its timer
+ * what the registers say.
  */
 #ifndef MACHINE_DEVICE_H
 #define MACHINE_DEVICE_H
