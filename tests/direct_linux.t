@@ -7,14 +7,7 @@
 linux=(run -b "$VMM_GUEST/vmlinuz" --initrd "$VMM_GUEST/initrd.img" -m 256M)
 console="console=ttyS0 quiet"
 limit=300
-PATH=$PATH:/usr/sbin:/sbin
-for file in vmlinuz initrd.img; do
-	[ -s "$VMM_GUEST/$file" ] || {
-		echo "Bail out! no $VMM_GUEST/$file: run make guest"
-		exit 1
-	}
-done
-cd "$work" || exit 1
+linux_guest
 
 # counted NAME: what --stats said of it, in $err.
 counted() {

@@ -5,13 +5,7 @@
 # shellcheck source=lib/tap.sh
 . "$(dirname "$0")/lib/tap.sh"
 
-for file in vmlinuz initrd.img; do
-	[ -s "$VMM_GUEST/$file" ] || {
-		echo "Bail out! no $VMM_GUEST/$file: run make guest"
-		exit 1
-	}
-done
-cd "$work" || exit 1
+linux_guest
 export VMD_DIR=$work/dir
 cat >vm.conf <<'END'
 switch "lan" {

@@ -5,14 +5,7 @@
 # shellcheck source=lib/tap.sh
 . "$(dirname "$0")/lib/tap.sh"
 
-PATH=$PATH:/usr/sbin:/sbin
-for file in vmlinuz initrd.img; do
-	[ -s "$VMM_GUEST/$file" ] || {
-		echo "Bail out! no $VMM_GUEST/$file: run make guest"
-		exit 1
-	}
-done
-cd "$work" || exit 1
+linux_guest
 export VMD_DIR=$work/run
 
 # What the guest does: twenty times a download and a file that is read back

@@ -6,14 +6,7 @@
 . "$(dirname "$0")/lib/tap.sh"
 
 limit=30
-PATH=$PATH:/usr/sbin:/sbin
-for file in vmlinuz initrd.img; do
-	[ -s "$VMM_GUEST/$file" ] || {
-		echo "Bail out! no $VMM_GUEST/$file: run make guest"
-		exit 1
-	}
-done
-cd "$work" || exit 1
+linux_guest
 
 # What the guest runs, from its disk.
 mkdir root

@@ -4,14 +4,7 @@
 # shellcheck source=lib/tap.sh
 . "$(dirname "$0")/lib/tap.sh"
 
-PATH=$PATH:/usr/sbin:/sbin
-for file in vmlinuz initrd.img; do
-	[ -s "$VMM_GUEST/$file" ] || {
-		echo "Bail out! no $VMM_GUEST/$file: run make guest"
-		exit 1
-	}
-done
-cd "$work" || exit 1
+linux_guest
 
 # What reboot= may say of a PC without EFI, in sysfs' words (Linux,
 # admin-guide/kernel-parameters.txt), warm where the way knows that; then what

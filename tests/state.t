@@ -7,14 +7,7 @@
 . "$(dirname "$0")/lib/tap.sh"
 
 limit=300
-PATH=$PATH:/usr/sbin:/sbin
-for file in vmlinuz initrd.img; do
-	[ -s "$VMM_GUEST/$file" ] || {
-		echo "Bail out! no $VMM_GUEST/$file: run make guest"
-		exit 1
-	}
-done
-cd "$work" || exit 1
+linux_guest
 
 # times: how often it was done.
 times() {

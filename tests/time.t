@@ -4,12 +4,7 @@
 # shellcheck source=lib/tap.sh
 . "$(dirname "$0")/lib/tap.sh"
 
-for file in vmlinuz initrd.img; do
-	[ -s "$VMM_GUEST/$file" ] || {
-		echo "Bail out! no $VMM_GUEST/$file: run make guest"
-		exit 1
-	}
-done
+linux_guest
 cat >"$work/guest.py" <<'END'
 import os, queue, random, signal, subprocess, sys, threading, time
 slow = int(os.environ.get("VMM_TEST_SLOW", "1"))

@@ -23,6 +23,20 @@ for file in "$vmctl" "$guest_elf"; do
 	}
 done
 
+# linux_guest: a test with Linux guests, which goes on in its own folder: there
+# is their kernel, and what makes their disks is found.
+linux_guest() {
+	local file
+	for file in vmlinuz initrd.img; do
+		[ -s "$VMM_GUEST/$file" ] || {
+			echo "Bail out! no $VMM_GUEST/$file: run make guest"
+			exit 1
+		}
+	done
+	PATH=$PATH:/usr/sbin:/sbin
+	cd "$work" || exit 1
+}
+
 tests=0
 failed=0
 work=$(mktemp -d)

@@ -2,13 +2,7 @@
 # Sourced after tap.sh; goes to $work, which has the programs and the guest.
 # shellcheck shell=bash
 
-PATH=$PATH:/usr/sbin:/sbin
-for file in vmlinuz initrd.img; do
-	[ -s "$VMM_GUEST/$file" ] || {
-		echo "Bail out! no $VMM_GUEST/$file: run make guest"
-		exit 1
-	}
-done
+linux_guest
 # Leaks are looked for by a process that traces the one that ends; those of VMs
 # and switches, which have given up their rights, cannot have one.
 export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0
@@ -16,7 +10,6 @@ export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0
 chmod 755 "$work"
 cp "$VMM_BUILD/bin/vmd" "$VMM_BUILD/bin/vmctl" "$VMM_GUEST/vmlinuz" \
     "$VMM_GUEST/initrd.img" "$work/"
-cd "$work" || exit 1
 
 declare -A inputs=()	# descriptors of consoles
 as=()			# how to become who we are in this round
