@@ -289,6 +289,38 @@ state_u32_max(struct state *s, uint32_t *value, uint32_t max)
 	field(s, value, sizeof(*value), max);
 }
 
+/* An integer of that size, with no bits but these. */
+static void
+register_bits(struct state *s, void *value, size_t size, uint64_t bits)
+{
+	uint64_t v = 0;
+
+	memcpy(&v, value, size);
+	field(s, &v, size, UINT64_MAX);
+	if ((v & ~bits) != 0)
+		state_bad(s, "a register has bits that it cannot have");
+	else
+		memcpy(value, &v, size);
+}
+
+void
+state_u8_bits(struct state *s, uint8_t *value, uint8_t bits)
+{
+	register_bits(s, value, sizeof(*value), bits);
+}
+
+void
+state_u16_bits(struct state *s, uint16_t *value, uint16_t bits)
+{
+	register_bits(s, value, sizeof(*value), bits);
+}
+
+void
+state_u32_bits(struct state *s, uint32_t *value, uint32_t bits)
+{
+	register_bits(s, value, sizeof(*value), bits);
+}
+
 void
 state_bytes(struct state *s, void *data, size_t len)
 {

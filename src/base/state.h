@@ -81,6 +81,10 @@ void	state_bytes(struct state *, void *, size_t);
 void	state_u8_max(struct state *, uint8_t *, uint8_t max);
 void	state_u16_max(struct state *, uint16_t *, uint16_t max);
 void	state_u32_max(struct state *, uint32_t *, uint32_t max);
+/* A register, which has these bits and no others. */
+void	state_u8_bits(struct state *, uint8_t *, uint8_t bits);
+void	state_u16_bits(struct state *, uint16_t *, uint16_t bits);
+void	state_u32_bits(struct state *, uint32_t *, uint32_t bits);
 /* What may not differ from what is there: the configuration. what: its name
  * for people. */
 void	state_same(struct state *, const char *what, uint64_t value);

@@ -266,9 +266,9 @@ acpi_pm_state(struct acpi_pm *a, struct state *s)
 		pm_update(a);
 	epoch = a->a_epoch;
 	state_begin(s, "ACPI registers", 0, 1);
-	state_u16_max(s, &a->a_status, STS_ALL);
-	state_u16_max(s, &a->a_enable, EN_ALL);
-	state_u16_max(s, &a->a_control, CNT_WRITABLE);
+	state_u16_bits(s, &a->a_status, STS_ALL);
+	state_u16_bits(s, &a->a_enable, EN_ALL);
+	state_u16_bits(s, &a->a_control, CNT_WRITABLE);
 	state_bool(s, &a->a_pressed);
 	state_bool(s, &a->a_seen);
 	state_u64(s, &a->a_tops);

@@ -677,7 +677,7 @@ i8253_state(struct i8253 *p, struct state *s)
 	}
 	state_u64(s, &delivered);
 	state_u64(s, &last);
-	state_u8_max(s, &portb, PORTB_WRITABLE);
+	state_u8_bits(s, &portb, PORTB_WRITABLE);
 	if (epoch > now || last > now)
 		state_bad(s, "it comes from the future");
 	if (state_loaded(s) && (why = pit_wrong(channel, delivered,

@@ -696,9 +696,7 @@ ns8250_state(struct ns8250 *n, struct state *s)
 	state_begin(s, "ns8250", 0, 1);
 	for (i = 0; i < STATE_REGS; i++) {
 		values[i] = *regs[i];
-		state_u8(s, &values[i]);
-		if ((values[i] & ~masks[i]) != 0)
-			state_bad(s, "a register has bits that it cannot have");
+		state_u8_bits(s, &values[i], masks[i]);
 	}
 	state_bool(s, &thre);
 	state_u32_max(s, &count, values[1] & FCR_ENABLE ? FIFO_SIZE : 1);

@@ -544,9 +544,7 @@ pci_state(struct pci *pc, struct state *s)
 	pthread_mutex_lock(&pc->pc_lock);
 	address = pc->pc_address;
 	state_begin(s, "PCI bus", 0, 1);
-	state_u32(s, &address);
-	if ((address & ~0x80fffffcu) != 0)
-		state_bad(s, "its address register is none");
+	state_u32_bits(s, &address, 0x80fffffcu);
 	if (state_loaded(s))
 		pc->pc_address = address;
 	for (slot = 0; slot < PCI_SLOTS; slot++)

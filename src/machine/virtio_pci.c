@@ -880,7 +880,7 @@ transport_state(struct virtio *v, struct state *s)
 	state_u32(s, &t.t_driver_select);
 	state_u16(s, &t.t_queue_select);
 	state_u8(s, &t.t_status);
-	state_u8_max(s, &t.t_isr, VIRTIO_ISR_QUEUE | VIRTIO_ISR_CONFIG);
+	state_u8_bits(s, &t.t_isr, VIRTIO_ISR_QUEUE | VIRTIO_ISR_CONFIG);
 	state_u8_max(s, &t.t_driver, VIRTIO_MODERN);
 	state_u8(s, &t.t_generation);
 	if ((why = transport_wrong(v, &t)) != NULL)

@@ -42,7 +42,7 @@ lapic_state(struct lapic *live, struct state *s)
 	words(s, l.l_isr, 8);
 	words(s, l.l_tmr, 8);
 	state_u32_max(s, &l.l_errors, 0xff);
-	state_u8_max(s, &events, APIC_EVENT_NMI | APIC_EVENT_INIT |
+	state_u8_bits(s, &events, APIC_EVENT_NMI | APIC_EVENT_INIT |
 	    APIC_EVENT_SIPI);
 	state_u8(s, &l.l_sipi);
 	state_bool(s, &l.l_lint[0]);
@@ -51,8 +51,7 @@ lapic_state(struct lapic *live, struct state *s)
 	state_u64(s, &l.l_deadline);
 	if (state_loaded(s) && !base_valid(l.l_base))
 		state_bad(s, "its base address is none");
-	if (state_loaded(s) &&
-	    !lapic_registers_valid(&l))
+	if (state_loaded(s) && !lapic_registers_valid(&l))
 		state_bad(s, "a register has bits that it cannot have");
 	if (((l.l_irr[0] | l.l_isr[0]) & 0xffff) != 0)
 		state_bad(s, "it serves a vector that there is not");
@@ -78,7 +77,7 @@ apic_vm_state(struct apic_vm *vm, struct state *s)
 	state_u32(s, &io.io_id);
 	for (i = 0; i < IOAPIC_PINS; i++)
 		state_u64(s, &io.io_entry[i]);
-	state_u32_max(s, &io.io_level, (1u << IOAPIC_PINS) - 1);
+	state_u32_bits(s, &io.io_level, (1u << IOAPIC_PINS) - 1);
 	state_u32_max(s, &rotor, vm->av_ncpus);
 	if (state_loaded(s) && !ioapic_valid(&io))
 		state_bad(s, "a register has bits that it cannot have");

@@ -21,10 +21,11 @@ struct thing {
 	int64_t		 f;
 	bool		 g;
 	uint8_t		 h[5];
+	uint16_t	 r;
 };
 
 static const struct thing made = { 1, 2, 0x1234, 0x12345678,
-	0x123456789abcdef0, -5, true, "abcd" };
+	0x123456789abcdef0, -5, true, "abcd", 0x8100 };
 
 static void
 inner_state(struct thing *t, struct state *s)
@@ -48,6 +49,7 @@ thing_state(struct thing *t, struct state *s)
 	state_same(s, "size", 77);
 	state_same_text(s, "colour", "green");
 	state_bytes(s, t->h, sizeof(t->h));
+	state_u16_bits(s, &t->r, 0x8101);
 	state_end(s);
 	state_finish(s);
 }
@@ -81,6 +83,7 @@ test_round_trip(void **unused)
 	assert_int_equal(t.f, made.f);
 	assert_int_equal(t.g, made.g);
 	assert_memory_equal(t.h, made.h, sizeof(t.h));
+	assert_int_equal(t.r, made.r);
 	state_free(&l);
 	state_free(&s);
 }
@@ -104,7 +107,7 @@ refused(const struct state *s, size_t at, const void *bytes, size_t n,
 	if (strstr(l.s_err.e_text, why) == NULL)
 		fail_msg("\"%s\" says nothing of \"%s\"", l.s_err.e_text, why);
 	/* what was refused is not there */
-	assert_true(t.b <= 2 && t.c <= 0x2000);
+	assert_true(t.b <= 2 && t.c <= 0x2000 && (t.r & ~0x8101) == 0);
 	free(copy);
 }
 
@@ -137,6 +140,9 @@ test_refused(void **unused)
 	    "thing 0: its size is 78, and 77 here");
 	refused(&s, inner + FIELDS + 16 + 15, "gr\033en", 5, s.s_size,
 	    "its colour is \"gr?en\", and \"green\" here");
+	/* less than the register's value, and yet not one of it */
+	refused(&s, s.s_size - 2, "\2\0", 2, s.s_size,
+	    "thing 0: a register has bits");
 	refused(&s, 0, "t", 1, 10, "thing 0: it is not there");
 	refused(&s, 0, "t", 1, s.s_size - 1, "thing 0: it is longer");
 	refused(&s, 0, "t", 1, s.s_size + 1, "more than was asked for");
