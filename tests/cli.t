@@ -72,7 +72,8 @@ else
 fi
 for net in foo "user," user,foo=1 user,hostfwd= user,hostfwd=tcp:1 \
     user,hostfwd=tcp::0-22 user,hostfwd=tcp::22-65536 \
-    user,hostfwd=sctp::2222-22 user,mac=1 user,mac=01:00:00:00:00:01 user=a \
+    user,hostfwd=sctp::2222-22 user,mac=1 user,mac=01:00:00:00:00:01 \
+    'user,mac=fe:+1:bb:d1:23:45' user=a \
     user,bridge=br0 user,locked switch switch= switch=a/b switch=12 \
     switch=a,bridge=b switch=a,hostfwd=tcp::22-22 tap,bridge tap,bridge= \
     tap,bridge=a,bridge=b tap,mac=1 tap,locked=1 tap,hostfwd=tcp::22-22 \

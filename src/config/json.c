@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mac.h"
 #include "config/config.h"
 
 #define COUNT(a)	(sizeof(a) / sizeof((a)[0]))
@@ -238,11 +239,9 @@ nic_json(const void *of)
 {
 	const struct config_nic *nic = of;
 	cJSON *o = members_json(nic_members, COUNT(nic_members), nic);
-	char mac[18];
+	char mac[MAC_TEXT];
 
-	snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x",
-	    nic->cn_mac[0], nic->cn_mac[1], nic->cn_mac[2], nic->cn_mac[3],
-	    nic->cn_mac[4], nic->cn_mac[5]);
+	mac_text(nic->cn_mac, mac);
 	return (finished(o, (!nic->cn_mac_set ||
 	    add(o, "mac", cJSON_CreateString(mac))) &&
 	    (nic->cn_nforwards == 0 || add(o, "forwards",
@@ -573,17 +572,10 @@ static int
 mac_in(const cJSON *item, void *of, struct err *err)
 {
 	struct config_nic *nic = of;
-	unsigned b[6];
-	size_t n;
-	int end = -1;
 
-	if (!cJSON_IsString(item) || strlen(item->valuestring) != 17 ||
-	    strspn(item->valuestring, "0123456789abcdefABCDEF:") != 17 ||
-	    sscanf(item->valuestring, "%2x:%2x:%2x:%2x:%2x:%2x%n", &b[0],
-	    &b[1], &b[2], &b[3], &b[4], &b[5], &end) != 6 || end != 17)
-		return (wrong(item, "no Ethernet address", err));
-	for (n = 0; n < 6; n++)
-		nic->cn_mac[n] = (uint8_t)b[n];
+	if (!cJSON_IsString(item) ||
+	    mac_parse(item->valuestring, nic->cn_mac) == -1)
+		return (wrong(item, "no Ethernet address of a station", err));
 	nic->cn_mac_set = true;
 	return (0);
 }

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/mac.h"
+
 #define IFNAME_MAX	15	/* Linux's IFNAMSIZ - 1, and groups' */
 #define MIB		(UINT64_C(1) << 20)
 
@@ -269,24 +271,6 @@ parse_nic_end(struct parse *p)
 		parse_mistake(p, &p->p_place, "VM \"%s\": an interface of "
 		    "\"network user\" has neither switch nor tap",
 		    p->p_vm->cv_name);
-}
-
-static int
-mac_parse(const char *text, uint8_t mac[6])
-{
-	unsigned octet[6], i;
-	int end = -1;
-
-	if (strlen(text) != 17 ||
-	    strspn(text, "0123456789abcdefABCDEF:") != 17 ||
-	    sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &octet[0], &octet[1],
-	    &octet[2], &octet[3], &octet[4], &octet[5], &end) != 6 ||
-	    end != 17)
-		return (-1);
-	for (i = 0; i < 6; i++)
-		mac[i] = (uint8_t)octet[i];
-	/* a station's own */
-	return ((mac[0] & 1) != 0 ? -1 : 0);
 }
 
 void

@@ -9,6 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/mac.h"
 #include "control/control.h"
 
 #define ANSWER_SECONDS	5
@@ -18,7 +19,7 @@ control_port(const char *dir, const char *name, const char *vm,
     const uint8_t mac[6], bool locked, unsigned *mtu, struct err *err)
 {
 	const struct timeval limit = { .tv_sec = ANSWER_SECONDS };
-	char path[sizeof(((struct sockaddr_un *)0)->sun_path)], text[18];
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)], text[MAC_TEXT];
 	struct control_message cm;
 	struct err why;
 	cJSON *json;
@@ -34,8 +35,7 @@ control_port(const char *dir, const char *name, const char *vm,
 		return (err_set(err, "there is no switch %s; vm.conf defines "
 		    "them, and vmd runs them", name));
 	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-	snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0],
-	    mac[1], mac[2], mac[3], mac[4], mac[5]);
+	mac_text(mac, text);
 	json = cJSON_CreateObject();
 	cJSON_AddStringToObject(json, "command", "port");
 	cJSON_AddStringToObject(json, "vm", vm);

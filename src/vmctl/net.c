@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/mac.h"
 #include "control/control.h"
 #include "network/hosttap.h"
 #include "vmctl/vmctl.h"
@@ -79,7 +80,7 @@ option_mac(struct config_nic *cn, char *value, struct err *err)
 {
 	static const uint8_t none[6];
 
-	if (value == NULL || parse_mac(value, cn->cn_mac) == -1)
+	if (value == NULL || mac_parse(value, cn->cn_mac) == -1)
 		return (err_set(err, "\"%s\" is no station's address; write "
 		    "it as mac=52:54:00:12:34:56", value == NULL ? "" :
 		    value));

@@ -123,23 +123,6 @@ parse_forward(char *text, struct network_forward *f)
 }
 
 int
-parse_mac(const char *text, uint8_t mac[6])
-{
-	unsigned octet[6], i;
-	int end = -1;
-
-	if (strlen(text) != 17 ||
-	    sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &octet[0], &octet[1],
-	    &octet[2], &octet[3], &octet[4], &octet[5], &end) != 6 ||
-	    end != 17)
-		return (-1);
-	for (i = 0; i < 6; i++)
-		mac[i] = (uint8_t)octet[i];
-	/* A station has no multicast address; all zero means "make one". */
-	return ((mac[0] & 1) != 0 ? -1 : 0);
-}
-
-int
 parse_name(const char *name, struct err *err)
 {
 	size_t len = strlen(name);

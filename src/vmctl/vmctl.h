@@ -64,8 +64,6 @@ int	parse_number(const char *, unsigned long min, unsigned long max,
 int	parse_seconds(const char *, uint64_t *ns, struct err *);
 /* tcp:[host]:port-guestport, and udp; the text is changed. -1: it is none. */
 int	parse_forward(char *, struct network_forward *);
-/* A station's address; -1: it is none. */
-int	parse_mac(const char *, uint8_t mac[6]);
 /* A VM's name: letters, digits, '.', '-', '_', none of these first, and not
  * digits only. */
 int	parse_name(const char *, struct err *);

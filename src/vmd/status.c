@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/mac.h"
 #include "vmd/daemon.h"
 #include "vmd/vmprocess.h"
 
@@ -75,8 +76,7 @@ status_nic(const struct vmplace *vl, const struct config_nic *cn, size_t n)
 {
 	uint32_t host, guest;
 	cJSON *json = cJSON_CreateObject();
-	const uint8_t *m = cn->cn_mac;
-	char mac[18];
+	char mac[MAC_TEXT];
 
 	cJSON_AddStringToObject(json, "kind", nic_kinds[cn->cn_kind]);
 	if (cn->cn_switch != NULL)
@@ -86,8 +86,7 @@ status_nic(const struct vmplace *vl, const struct config_nic *cn, size_t n)
 	if (cn->cn_kind == CONFIG_NIC_TAP && cn->cn_bridge != NULL)
 		cJSON_AddStringToObject(json, "bridge", cn->cn_bridge);
 	if (cn->cn_mac_set) {
-		snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x",
-		    m[0], m[1], m[2], m[3], m[4], m[5]);
+		mac_text(cn->cn_mac, mac);
 		cJSON_AddStringToObject(json, "mac", mac);
 	}
 	if (cn->cn_kind == CONFIG_NIC_LOCAL &&

@@ -22,6 +22,7 @@
 
 #include "base/log.h"
 #include "base/loop.h"
+#include "base/mac.h"
 #include "config/config.h"
 #include "control/control.h"
 #include "network/cable.h"
@@ -113,20 +114,6 @@ port_send(void *arg, const struct network_header *nh, const void *frame,
 	struct port *po = arg;
 
 	cable_send(po->po_cable, nh, frame, len);
-}
-
-static int
-parse_mac(const char *text, uint8_t mac[6])
-{
-	unsigned m[6], i;
-	char rest;
-
-	if (strlen(text) > 17 || sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%c",
-	    &m[0], &m[1], &m[2], &m[3], &m[4], &m[5], &rest) != 6)
-		return (-1);
-	for (i = 0; i < 6; i++)
-		mac[i] = (uint8_t)m[i];
-	return (0);
 }
 
 /* The VM's end of a new port; -1 and errno. */
@@ -238,7 +225,7 @@ status_port(const struct port *po)
 	const struct netswitch_counts *nn = netswitch_counts(po->po_port);
 	uint8_t mac[NETSWITCH_ADDRESSES][6];
 	cJSON *json = cJSON_CreateObject(), *list;
-	char text[18];
+	char text[MAC_TEXT];
 	size_t i, n;
 
 	cJSON_AddStringToObject(json, "vm", po->po_vm);
@@ -251,9 +238,7 @@ status_port(const struct port *po)
 	n = netswitch_addresses(po->po_port, mac, NETSWITCH_ADDRESSES,
 	    loop_now());
 	for (i = 0; i < n; i++) {
-		snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x",
-		    mac[i][0], mac[i][1], mac[i][2], mac[i][3], mac[i][4],
-		    mac[i][5]);
+		mac_text(mac[i], text);
 		cJSON_AddItemToArray(list, cJSON_CreateString(text));
 	}
 	return (json);
@@ -295,7 +280,7 @@ do_port(struct swproc *sw, struct control_peer *peer, const cJSON *request,
 		    "is no larger", sw->sw_mtu));
 	if (mtu >= NETWORK_MTU_MIN)
 		nc.nc_mtu = (unsigned)mtu;
-	if (parse_mac(control_string(request, "mac", ""), nc.nc_mac) == -1)
+	if (mac_parse(control_string(request, "mac", ""), nc.nc_mac) == -1)
 		return (control_error(EINVAL, "a port has an address"));
 	*fd = port_new(sw, control_string(request, "vm", "?"), &nc);
 	if (*fd == -1 && errno == EEXIST)

@@ -117,6 +117,8 @@ refused(void **state)
 		    "mac" },
 		{ "{\"name\":\"a\",\"interfaces\":[{\"mac\":"
 		    "\"fe:e1:bb:d1:00:7:\"}]}", "mac" },
+		{ "{\"name\":\"a\",\"interfaces\":[{\"mac\":"
+		    "\"01:e1:bb:d1:00:7f\"}]}", "mac" },
 		{ "{\"name\":\"a\",\"interfaces\":[{\"forwards\":[{\"protocol\""
 		    ":\"tcp\"}]}]}", "ports" },
 		{ "{\"name\":\"a\",\"interfaces\":[{\"forwards\":[{\"host_port"
