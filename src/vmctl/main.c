@@ -7,15 +7,13 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/log.h"
-#include "base/thread.h"
+#include "base/program.h"
 #include "vmctl/daemon.h"
 
 static int	help_command(const struct command *, int, char **);
@@ -230,20 +228,6 @@ help_command(const struct command *c, int argc, char **argv)
 	return (help(about));
 }
 
-/* Descriptors 0 to 2 are open from here on, so that no file that is opened
- * later is taken for one of them. */
-static void
-open_standard_files(void)
-{
-	int fd;
-
-	do {
-		fd = open("/dev/null", O_RDWR);
-	} while (fd >= 0 && fd <= STDERR_FILENO);
-	if (fd > STDERR_FILENO)
-		close(fd);
-}
-
 int
 main(int argc, char **argv)
 {
@@ -256,8 +240,7 @@ main(int argc, char **argv)
 	const struct command *c;
 	int level = LOG_LEVEL_WARN, opt, status;
 
-	open_standard_files();
-	thread_small_stacks();
+	program_begin();
 	opterr = 0;
 	while ((opt = getopt_long(argc, argv, "+:hvV", options, NULL)) != -1) {
 		switch (opt) {

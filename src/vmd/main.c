@@ -2,15 +2,13 @@
  * vmd: the command line; see vmd(8).
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/log.h"
-#include "base/thread.h"
+#include "base/program.h"
 #include "vmd/daemon.h"
 #include "vmd/switch.h"
 #include "vmd/vmprocess.h"
@@ -39,19 +37,6 @@ usage(const char *what, const char *word)
 	return (1);
 }
 
-/* Descriptors 0 to 2 are open from here on. */
-static void
-open_standard_files(void)
-{
-	int fd;
-
-	do {
-		fd = open("/dev/null", O_RDWR);
-	} while (fd >= 0 && fd <= STDERR_FILENO);
-	if (fd > STDERR_FILENO)
-		close(fd);
-}
-
 int
 main(int argc, char **argv)
 {
@@ -66,8 +51,7 @@ main(int argc, char **argv)
 	char *equals;
 	int opt;
 
-	open_standard_files();
-	thread_small_stacks();
+	program_begin();
 	if (argc == 2 && strcmp(argv[1], CONTROL_VM_PROCESS) == 0)
 		return (vmprocess_main());
 	if (argc == 2 && strcmp(argv[1], SWITCH_OPTION) == 0)
