@@ -18,16 +18,6 @@
 /* --- what is said ------------------------------------------------------------------- */
 
 static int
-set_string(char **at, const char *value, struct err *err)
-{
-	if (*at != NULL)
-		return (err_set(err, "it was given before"));
-	if ((*at = strdup(value)) == NULL)
-		return (err_sys(err, "no memory"));
-	return (0);
-}
-
-static int
 kind_user(struct config_nic *cn, const char *value, struct err *err)
 {
 	cn->cn_kind = CONFIG_NIC_USER;
@@ -42,14 +32,14 @@ kind_switch(struct config_nic *cn, const char *value, struct err *err)
 		return (err_set(err, "which switch? write it as switch=NAME"));
 	if (config_name_check(value, err) == -1)
 		return (-1);
-	return (set_string(&cn->cn_switch, value, err));
+	return (parse_string(&cn->cn_switch, value, err));
 }
 
 static int
 kind_tap(struct config_nic *cn, const char *value, struct err *err)
 {
 	cn->cn_kind = CONFIG_NIC_TAP;
-	return (value == NULL ? 0 : set_string(&cn->cn_tap, value, err));
+	return (value == NULL ? 0 : parse_string(&cn->cn_tap, value, err));
 }
 
 static const struct {
@@ -93,7 +83,7 @@ option_bridge(struct config_nic *cn, char *value, struct err *err)
 {
 	if (value == NULL || *value == '\0')
 		return (err_set(err, "which bridge? write it as bridge=br0"));
-	return (set_string(&cn->cn_bridge, value, err));
+	return (parse_string(&cn->cn_bridge, value, err));
 }
 
 static int
@@ -132,7 +122,7 @@ option_tftp(struct config_nic *cn, char *value, struct err *err)
 		return (err_sys(err, "tftp: %s", value));
 	if (!S_ISDIR(st.st_mode))
 		return (err_set(err, "tftp: %s is no folder", value));
-	return (set_string(&cn->cn_tftp, path, err));
+	return (parse_string(&cn->cn_tftp, path, err));
 }
 
 static int
@@ -144,7 +134,7 @@ option_bootfile(struct config_nic *cn, char *value, struct err *err)
 	if (strlen(value) >= NETWORK_BOOTFILE_MAX)
 		return (err_set(err, "the name of a bootfile has at most %d "
 		    "letters", NETWORK_BOOTFILE_MAX - 1));
-	return (set_string(&cn->cn_bootfile, value, err));
+	return (parse_string(&cn->cn_bootfile, value, err));
 }
 
 #define USER	(1u << CONFIG_NIC_USER)

@@ -123,6 +123,16 @@ parse_forward(char *text, struct network_forward *f)
 }
 
 int
+parse_string(char **at, const char *value, struct err *err)
+{
+	if (*at != NULL)
+		return (err_set(err, "it was given before"));
+	if ((*at = strdup(value)) == NULL)
+		return (err_sys(err, "no memory"));
+	return (0);
+}
+
+int
 parse_name(const char *name, struct err *err)
 {
 	size_t len = strlen(name);

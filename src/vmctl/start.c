@@ -38,16 +38,6 @@ struct start {
 	bool		 st_net;	/* its interfaces were */
 };
 
-static int
-set_string(char **at, const char *value, struct err *err)
-{
-	if (*at != NULL)
-		return (err_set(err, "it was given before"));
-	if ((*at = strdup(value)) == NULL)
-		return (err_sys(err, "no memory"));
-	return (0);
-}
-
 /* The same file from any folder. A disk of a server (nbd:) is no path; what
  * has a format before it (qcow2:) keeps that. */
 static int
@@ -63,13 +53,13 @@ set_path(char **at, const char *word, struct err *err)
 	if (word[prefix] == '\0')
 		return (err_set(err, "it names no file"));
 	if (word[prefix] == '/' || image_is_nbd(word + prefix))
-		return (set_string(at, word, err));
+		return (parse_string(at, word, err));
 	if (getcwd(cwd, sizeof(cwd)) == NULL)
 		return (err_sys(err, "where this folder is"));
 	if ((size_t)snprintf(path, sizeof(path), "%.*s%s/%s", (int)prefix,
 	    word, cwd, word + prefix) >= sizeof(path))
 		return (err_set(err, "its path is too long"));
-	return (set_string(at, path, err));
+	return (parse_string(at, path, err));
 }
 
 static int
@@ -187,7 +177,7 @@ set_option(struct start *st, int opt, const char *word, struct err *err)
 		if ((cn = add_nic(st, err)) == NULL)
 			return (-1);
 		cn->cn_kind = CONFIG_NIC_SWITCH;
-		return (set_string(&cn->cn_switch, word, err));
+		return (parse_string(&cn->cn_switch, word, err));
 	case 'r':
 		return (set_path(&vm->cv_cdrom, word, err));
 	case 't':
@@ -196,11 +186,11 @@ set_option(struct start *st, int opt, const char *word, struct err *err)
 		st->st_template = word;
 		return (0);
 	case OPT_APPEND:
-		return (set_string(&vm->cv_append, word, err));
+		return (parse_string(&vm->cv_append, word, err));
 	case OPT_CPUS:
 		return (set_number(&vm->cv_cpus, word, 1, 512, err));
 	case OPT_ENGINE:
-		return (set_string(&vm->cv_engine, word, err));
+		return (parse_string(&vm->cv_engine, word, err));
 	case OPT_INITRD:
 		return (set_path(&vm->cv_initrd, word, err));
 	case OPT_NET:

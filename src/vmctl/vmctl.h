@@ -64,6 +64,8 @@ int	parse_number(const char *, unsigned long min, unsigned long max,
 int	parse_seconds(const char *, uint64_t *ns, struct err *);
 /* tcp:[host]:port-guestport, and udp; the text is changed. -1: it is none. */
 int	parse_forward(char *, struct network_forward *);
+/* A copy of a text that may be given once; *at is NULL before. */
+int	parse_string(char **at, const char *, struct err *);
 /* A VM's name: letters, digits, '.', '-', '_', none of these first, and not
  * digits only. */
 int	parse_name(const char *, struct err *);
