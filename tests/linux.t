@@ -29,7 +29,9 @@ truncate -s 64M disk.img
 mke2fs -q -F -t ext4 disk.img
 run "${linux[@]}" -m 256M -d disk.img --append "$console \
 vmm.run=dmesg;echo,memory:\$(free|awk,'/Mem/{print\$2}');\
-echo,irq:;cat,/proc/interrupts;echo,disk:\$(cat,/sys/block/vda/size);\
+echo,irq:;cat,/proc/interrupts;\
+echo,mp:\$(dd,if=/dev/mem,bs=4,skip=\$((0xf0000/4)),count=1);\
+echo,disk:\$(cat,/sys/block/vda/size);\
 echo,net:\$(cat,/sys/class/net/eth0/address);echo,data>/mnt/file;\
 cd,/sys/devices/system/cpu/vulnerabilities;grep,.,*,|,sed,s/^/bug:/"
 is "$status" 0 "a command runs and the guest powers off"
@@ -37,6 +39,7 @@ like "$out" 'Hypervisor detected' "it knows that it is a guest"
 like "$out" 'disk:131072' "the disk has its size"
 like "$out" 'net:[0-9a-f:]{17}' "the interface has an address"
 like "$out" 'memory:2[0-9]{5}' "-m 256M"
+like "$out" 'mp:_MP_' "a kernel without ACPI would find the IOAPIC"
 # The guest's CPU costs it little: no workaround but those that Linux has for
 # all CPUs or that are one write at boot, and no clock to be measured.
 like "$out" 'bug:meltdown:Not affected' "no page-table isolation"

@@ -21,6 +21,7 @@
 #include "base/hostfault.h"
 #include "base/log.h"
 #include "machine/board.h"
+#include "machine/mptable.h"
 
 #define NO_IRQ		0xffff
 
@@ -69,6 +70,9 @@ load_kernel(struct machine *m, struct vcpu_reg_state *regs)
 	boot.b_rsdp = acpi_write(&ac, &m->m_memory);
 	if (boot_load(&boot, &m->m_err) == -1)
 		return (-1);
+	/* a kernel that has loaded something there does not miss it */
+	if (boot_take(&boot, MPTABLE_AREA, MPTABLE_SIZE) == 0)
+		(void)mptable_write(&ac, &m->m_memory);
 	gpa_written(&m->m_memory, 0, m->m_memory.gm_range[0].size);
 	*regs = boot.b_regs;
 	return (0);
