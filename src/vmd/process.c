@@ -551,11 +551,33 @@ adoption_message(void *arg, struct control_peer *peer,
 	adoption_free(ad);
 }
 
+/* Connects to a VM's process, or says -1; if there is none any more, its socket
+ * goes. */
+static int
+process_connect(const struct daemon *d, unsigned id)
+{
+	char path[RUNTIME_PATH_MAX];
+	int fd;
+
+	if (runtime_name(path, sizeof(path), NULL, d->d_dir, "vm/%u.sock",
+	    id) == -1)
+		return (-1);
+	fd = control_connect(path, NULL);
+	if (fd == -1 && errno == ECONNREFUSED)
+		(void)unlink(path);
+	return (fd);
+}
+
+/* Before it said what it is: it may have been dying when it was found. */
 static void
 adoption_gone(void *arg, struct control_peer *peer)
 {
-	(void)arg;
-	adoption_free(*control_peer_data(peer));
+	struct adoption *ad = *control_peer_data(peer);
+	int fd = process_connect(arg, ad->ad_id);
+
+	if (fd != -1)
+		close(fd);
+	adoption_free(ad);
 }
 
 static const struct control_ops adoption_ops = {
@@ -563,24 +585,17 @@ static const struct control_ops adoption_ops = {
 	.co_gone = adoption_gone
 };
 
-/* A socket that was found; it goes if nobody listens. */
+/* A socket that was found. */
 static void
 find_one(struct daemon *d, unsigned id)
 {
-	char path[RUNTIME_PATH_MAX];
 	struct control_peer *peer;
 	struct adoption *ad;
 	cJSON *json;
 	int fd;
 
-	if (runtime_name(path, sizeof(path), NULL, d->d_dir, "vm/%u.sock",
-	    id) == -1)
+	if ((fd = process_connect(d, id)) == -1)
 		return;
-	if ((fd = control_connect(path, NULL)) == -1) {
-		if (errno == ECONNREFUSED)
-			(void)unlink(path);
-		return;
-	}
 	/* no other VM gets its number */
 	if (id > d->d_vms.vs_last)
 		d->d_vms.vs_last = id;

@@ -11,13 +11,16 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -327,6 +330,30 @@ test_both_die(void **state)
 	vmd_start(f);
 	assert_int_equal(sockets(f), 0);
 	assert_true(has_state(f, "a", "gone"));
+}
+
+/* A VM that dies while the next vmd looks for those that are left. */
+static void
+test_dies_found(void **state)
+{
+	struct fixture *f = *state;
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	struct pollfd pfd = { .events = POLLIN };
+
+	kill(f->f_pid, SIGKILL);
+	assert_int_equal(vmd_wait(f), -SIGKILL);
+	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s/vm", f->f_run);
+	(void)mkdir(sun.sun_path, 0700);
+	strcat(sun.sun_path, "/7.sock");
+	pfd.fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (bind(pfd.fd, (struct sockaddr *)&sun, sizeof(sun)) == -1)
+		fail_msg("%s: %s", sun.sun_path, strerror(errno));
+	assert_int_equal(listen(pfd.fd, 1), 0);
+	vmd_start(f);
+	assert_int_equal(poll(&pfd, 1, (int)(20000 * slow)), 1);
+	assert_int_equal(sockets(f), 1);
+	close(pfd.fd);
+	EVENTUALLY(sockets(f) == 0);
 }
 
 static void
@@ -684,6 +711,7 @@ main(void)
 		VMD(test_vm_dies),
 		VMD(test_vm_hangs),
 		VMD(test_both_die),
+		VMD(test_dies_found),
 		VMD(test_signals),
 		VMD(test_second),
 		VMD(test_users),
