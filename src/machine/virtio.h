@@ -1,8 +1,8 @@
 /*
  * A virtio device behind a transitional PCI function (virtio 1.2, 4.1): the
- * part that all devices share. virtio_pci.c is the transport, virtqueue.c the
- * ring; a device (virtio_blk.c ...) gives a struct virtio_ops and works on
- * chains.
+ * part that all devices share. virtio.c is the device as its driver finds it,
+ * virtio_pci.c the transport, virtqueue.c the ring; a device (virtio_blk.c ...)
+ * gives a struct virtio_ops and works on chains.
  *
  * The life of a request: the guest's notify -> vo_notify(queue) on the VCPU's
  * thread, device lock held -> vq_pop() copies and checks a chain -> the device
@@ -112,7 +112,7 @@ struct virtio {
 	enum virtio_driver v_driver;
 	bool		 v_resetting;	/* vo_reset is waiting; doors are shut */
 	pthread_cond_t	 v_reset_done;
-	/* the transport's own, virtio_pci.c */
+	/* the transport's own registers, virtio_pci.c */
 	uint32_t	 v_device_select, v_driver_select;
 	uint16_t	 v_queue_select;
 	uint8_t		 v_generation;

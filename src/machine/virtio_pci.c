@@ -9,22 +9,13 @@
  *			2000 device configuration (4.1.4.6)
  *			3000 notification, 4 bytes a queue (4.1.4.4)
  *
- * 1. The window that the driver wrote to first after a reset is the one it
- *    uses (v_driver); writes through the other are dropped, a reset excepted.
- * 2. v_features holds only bits that were offered once FEATURES_OK is set, and
- *    always for a legacy driver. A modern driver has taken VERSION_1.
- * 3. The interrupt line is up exactly while v_isr is not zero.
- * 4. While v_resetting, every door is shut: a reset waits for requests in
- *    flight with the lock released, and nothing may begin meanwhile.
- *
  * Threads: the windows and the configuration hooks run on a VCPU's thread and
  * take the device lock, the latter under the PCI bus's own lock.
  */
 #include <errno.h>
 #include <string.h>
 
-#include "base/log.h"
-#include "machine/virtio.h"
+#include "machine/virtio_impl.h"
 
 #define VIRTIO_PCI_VENDOR	0x1af4
 #define VIRTIO_PCI_CAP_VENDOR	0x09	/* PCI capability id */
@@ -38,167 +29,7 @@
 #define LEGACY_PAGE_SHIFT	12
 #define LEGACY_PAGE_SIZE	(1ULL << LEGACY_PAGE_SHIFT)
 
-#define STATUS_DRIVER_BITS	(VIRTIO_STATUS_ACKNOWLEDGE | \
-	VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_DRIVER_OK | \
-	VIRTIO_STATUS_FEATURES_OK | VIRTIO_STATUS_FAILED)
-
-/* The device lock, once no reset is under way. */
-static void
-virtio_enter(struct virtio *v)
-{
-	pthread_mutex_lock(&v->v_lock);
-	while (v->v_resetting)
-		pthread_cond_wait(&v->v_reset_done, &v->v_lock);
-}
-
-static void
-virtio_leave(struct virtio *v)
-{
-	pthread_mutex_unlock(&v->v_lock);
-}
-
-/* --- what devices use ----------------------------------------------------- */
-
-bool
-virtio_ready(const struct virtio *v)
-{
-	uint8_t need = VIRTIO_STATUS_DRIVER_OK;
-
-	/* Old drivers use their queues before they say so (3.1.1). */
-	if (v->v_driver == VIRTIO_LEGACY)
-		need |= VIRTIO_STATUS_DRIVER;
-	return ((v->v_status & need) != 0 && !v->v_resetting &&
-	    !(v->v_status & VIRTIO_STATUS_NEEDS_RESET));
-}
-
-void
-virtio_interrupt(struct virtio *v, uint8_t cause)
-{
-	bool raise = v->v_isr == 0;
-
-	v->v_isr |= cause;
-	if (raise)
-		irq_set(&v->v_pci.pf_irq, 1);
-}
-
-void
-virtio_config_changed(struct virtio *v)
-{
-	v->v_generation++;
-	if (v->v_status & VIRTIO_STATUS_DRIVER_OK)
-		virtio_interrupt(v, VIRTIO_ISR_CONFIG);
-}
-
-void
-virtio_broken(struct virtio *v, const char *why)
-{
-	if (v->v_status & VIRTIO_STATUS_NEEDS_RESET)
-		return;
-	LOG_GUEST("%s: %s: stopped until the guest resets it",
-	    v->v_ops->vo_name, why);
-	v->v_status |= VIRTIO_STATUS_NEEDS_RESET;
-	if (v->v_driver == VIRTIO_MODERN &&
-	    (v->v_status & VIRTIO_STATUS_DRIVER_OK))
-		virtio_interrupt(v, VIRTIO_ISR_CONFIG);
-}
-
-/* --- status, features, queues: what both windows do ----------------------- */
-
-/* Waits for what is in flight, with the doors shut. */
-static void
-drain(struct virtio *v)
-{
-	if (v->v_ops->vo_reset == NULL)
-		return;
-	v->v_resetting = true;
-	v->v_ops->vo_reset(v->v_arg);
-	v->v_resetting = false;
-	pthread_cond_broadcast(&v->v_reset_done);
-}
-
-static void
-reset_locked(struct virtio *v)
-{
-	unsigned i;
-
-	for (i = 0; i < v->v_ops->vo_nqueues; i++)
-		v->v_queue[i].vq_enabled = false;
-	drain(v);
-	for (i = 0; i < v->v_ops->vo_nqueues; i++)
-		vq_reset(&v->v_queue[i]);
-	v->v_status = 0;
-	v->v_features = 0;
-	v->v_driver = VIRTIO_NO_DRIVER;
-	v->v_device_select = v->v_driver_select = 0;
-	v->v_queue_select = 0;
-	if (v->v_isr != 0)
-		irq_set(&v->v_pci.pf_irq, 0);
-	v->v_isr = 0;
-}
-
-void
-virtio_reset(struct virtio *v)
-{
-	virtio_enter(v);
-	reset_locked(v);
-	virtio_leave(v);
-}
-
-static bool
-claim(struct virtio *v, enum virtio_driver driver)
-{
-	if (v->v_driver == VIRTIO_NO_DRIVER)
-		v->v_driver = driver;
-	return (v->v_driver == driver);
-}
-
-/* The selected queue, NULL if there is no such. */
-static struct virtqueue *
-selected(struct virtio *v)
-{
-	if (v->v_queue_select >= v->v_ops->vo_nqueues)
-		return (NULL);
-	return (&v->v_queue[v->v_queue_select]);
-}
-
-static void
-notify(struct virtio *v, uint32_t index)
-{
-	if (index < v->v_ops->vo_nqueues && v->v_queue[index].vq_enabled &&
-	    virtio_ready(v))
-		v->v_ops->vo_notify(v->v_arg, &v->v_queue[index]);
-}
-
-static void
-status_set(struct virtio *v, enum virtio_driver driver, uint32_t value)
-{
-	uint8_t set;
-	unsigned i;
-
-	if (value == 0) {
-		reset_locked(v);
-		return;
-	}
-	if (!claim(v, driver))
-		return;
-	/* A driver only adds bits (2.1.1). */
-	set = value & STATUS_DRIVER_BITS & ~(uint32_t)v->v_status;
-	if (driver == VIRTIO_LEGACY ||
-	    (v->v_features & ~v->v_offered) != 0 ||
-	    !virtio_has(v, VIRTIO_F_VERSION_1))
-		set &= (uint8_t)~VIRTIO_STATUS_FEATURES_OK;
-	if (driver == VIRTIO_MODERN &&
-	    !((v->v_status | set) & VIRTIO_STATUS_FEATURES_OK))
-		set &= (uint8_t)~VIRTIO_STATUS_DRIVER_OK;
-	v->v_status |= set;
-	if (!(set & VIRTIO_STATUS_DRIVER_OK) || !virtio_ready(v))
-		return;
-	if (v->v_ops->vo_start != NULL)
-		v->v_ops->vo_start(v->v_arg);
-	/* Buffers may be there that nobody needs to tell us of any more. */
-	for (i = 0; i < v->v_ops->vo_nqueues; i++)
-		notify(v, i);
-}
+/* --- registers that both windows have ------------------------------------- */
 
 static uint32_t
 get_status(struct virtio *v)
@@ -232,7 +63,7 @@ set_queue_select(struct virtio *v, uint32_t value)
 static uint32_t
 get_queue_size(struct virtio *v)
 {
-	struct virtqueue *vq = selected(v);
+	struct virtqueue *vq = virtio_selected(v);
 
 	return (vq == NULL ? 0 : vq->vq_size);
 }
@@ -349,14 +180,14 @@ legacy_get_features(struct virtio *v)
 static void
 legacy_set_features(struct virtio *v, uint32_t value)
 {
-	if (claim(v, VIRTIO_LEGACY))
+	if (virtio_claim(v, VIRTIO_LEGACY))
 		v->v_features = value & v->v_offered;
 }
 
 static uint32_t
 legacy_get_pfn(struct virtio *v)
 {
-	struct virtqueue *vq = selected(v);
+	struct virtqueue *vq = virtio_selected(v);
 
 	return (vq == NULL || !vq->vq_enabled ? 0 :
 	    (uint32_t)(vq->vq_desc >> LEGACY_PAGE_SHIFT));
@@ -366,14 +197,14 @@ legacy_get_pfn(struct virtio *v)
 static void
 legacy_set_pfn(struct virtio *v, uint32_t value)
 {
-	struct virtqueue *vq = selected(v);
+	struct virtqueue *vq = virtio_selected(v);
 
-	if (vq == NULL || !claim(v, VIRTIO_LEGACY))
+	if (vq == NULL || !virtio_claim(v, VIRTIO_LEGACY))
 		return;
 	if (vq->vq_enabled) {
 		/* Taken away or moved: what is under way ends first. */
 		vq->vq_enabled = false;
-		drain(v);
+		virtio_drain(v);
 		vq_reset(vq);
 	}
 	if (value == 0)
@@ -388,14 +219,14 @@ legacy_set_pfn(struct virtio *v, uint32_t value)
 static void
 legacy_set_status(struct virtio *v, uint32_t value)
 {
-	status_set(v, VIRTIO_LEGACY, value);
+	virtio_status_set(v, VIRTIO_LEGACY, value);
 }
 
 static void
 legacy_set_notify(struct virtio *v, uint32_t value)
 {
 	if (v->v_driver == VIRTIO_LEGACY)
-		notify(v, value);
+		virtio_notify(v, value);
 }
 
 static uint32_t
@@ -441,7 +272,7 @@ legacy_write(void *arg, uint64_t offset, unsigned size, uint64_t value)
 	virtio_enter(v);
 	if (offset < LEGACY_CONFIG)
 		regs_write(v, legacy_regs, LEGACY_NREGS, offset, size, value);
-	else if (claim(v, VIRTIO_LEGACY))
+	else if (virtio_claim(v, VIRTIO_LEGACY))
 		config_write(v, offset - LEGACY_CONFIG, size, value);
 	virtio_leave(v);
 }
@@ -491,7 +322,7 @@ set_features(struct virtio *v, uint32_t value)
 {
 	unsigned shift = 32 * (v->v_driver_select & 1);
 
-	if (v->v_driver_select > 1 || !claim(v, VIRTIO_MODERN) ||
+	if (v->v_driver_select > 1 || !virtio_claim(v, VIRTIO_MODERN) ||
 	    (v->v_status & VIRTIO_STATUS_FEATURES_OK))
 		return;
 	v->v_features = (v->v_features & ~(0xffffffffULL << shift)) |
@@ -514,7 +345,7 @@ get_nqueues(struct virtio *v)
 static void
 set_status(struct virtio *v, uint32_t value)
 {
-	status_set(v, VIRTIO_MODERN, value);
+	virtio_status_set(v, VIRTIO_MODERN, value);
 }
 
 static uint32_t
@@ -527,9 +358,9 @@ get_generation(struct virtio *v)
 static struct virtqueue *
 settable(struct virtio *v)
 {
-	struct virtqueue *vq = selected(v);
+	struct virtqueue *vq = virtio_selected(v);
 
-	if (vq == NULL || vq->vq_enabled || !claim(v, VIRTIO_MODERN))
+	if (vq == NULL || vq->vq_enabled || !virtio_claim(v, VIRTIO_MODERN))
 		return (NULL);
 	return (vq);
 }
@@ -547,7 +378,7 @@ set_queue_size(struct virtio *v, uint32_t value)
 static uint32_t
 get_queue_enable(struct virtio *v)
 {
-	struct virtqueue *vq = selected(v);
+	struct virtqueue *vq = virtio_selected(v);
 
 	return (vq != NULL && vq->vq_enabled);
 }
@@ -574,7 +405,7 @@ get_queue_notify_off(struct virtio *v)
 static uint32_t								\
 get_##name##_lo(struct virtio *v)					\
 {									\
-	struct virtqueue *vq = selected(v);				\
+	struct virtqueue *vq = virtio_selected(v);				\
 									\
 	return (vq == NULL ? 0 : (uint32_t)vq->vq_##name);		\
 }									\
@@ -582,7 +413,7 @@ get_##name##_lo(struct virtio *v)					\
 static uint32_t								\
 get_##name##_hi(struct virtio *v)					\
 {									\
-	struct virtqueue *vq = selected(v);				\
+	struct virtqueue *vq = virtio_selected(v);				\
 									\
 	return (vq == NULL ? 0 : (uint32_t)(vq->vq_##name >> 32));	\
 }									\
@@ -662,7 +493,7 @@ static void
 modern_config_write(struct virtio *v, uint64_t offset, unsigned size,
     uint64_t value)
 {
-	if (claim(v, VIRTIO_MODERN))
+	if (virtio_claim(v, VIRTIO_MODERN))
 		config_write(v, offset, size, value);
 }
 
@@ -673,7 +504,7 @@ notify_write(struct virtio *v, uint64_t offset, unsigned size, uint64_t value)
 	(void)size;
 	(void)value;
 	if (v->v_driver == VIRTIO_MODERN)
-		notify(v, (uint32_t)(offset / NOTIFY_MULTIPLIER));
+		virtio_notify(v, (uint32_t)(offset / NOTIFY_MULTIPLIER));
 }
 
 /* The regions of the memory BAR, and the capabilities that point to them. */
@@ -824,95 +655,6 @@ pci_cfg_write(void *arg, unsigned offset, unsigned size, uint32_t value)
 	if (length < 4)
 		value &= (1U << 8 * length) - 1;
 	w->w_write(w->w_arg, at, length, value);
-}
-
-/* --- state ---------------------------------------------------------------- */
-
-void
-virtio_settle(struct virtio *v)
-{
-	virtio_enter(v);
-	if (v->v_ops->vo_settle != NULL)
-		v->v_ops->vo_settle(v->v_arg);
-	virtio_leave(v);
-}
-
-/* What the transport has; everything may be anything when it was loaded. */
-struct transport {
-	uint64_t	t_features;
-	uint32_t	t_device_select, t_driver_select;
-	uint16_t	t_queue_select;
-	uint8_t		t_status, t_isr, t_driver, t_generation;
-};
-
-/* The rules at the head of this file. */
-static const char *
-transport_wrong(const struct virtio *v, const struct transport *t)
-{
-	const bool settled = t->t_driver == VIRTIO_LEGACY ||
-	    (t->t_status & VIRTIO_STATUS_FEATURES_OK) != 0;
-
-	if ((t->t_status & ~(STATUS_DRIVER_BITS |
-	    VIRTIO_STATUS_NEEDS_RESET)) != 0)
-		return ("its status is none");
-	if (settled && (t->t_features & ~v->v_offered) != 0)
-		return ("its driver took features that are not offered");
-	if ((t->t_status & VIRTIO_STATUS_FEATURES_OK) != 0 &&
-	    (t->t_driver != VIRTIO_MODERN ||
-	    (t->t_features & VIRTIO_F_VERSION_1) == 0))
-		return ("its driver is neither old nor new");
-	return (NULL);
-}
-
-static void
-transport_state(struct virtio *v, struct state *s)
-{
-	struct transport t = { .t_features = v->v_features,
-		.t_device_select = v->v_device_select,
-		.t_driver_select = v->v_driver_select,
-		.t_queue_select = v->v_queue_select, .t_status = v->v_status,
-		.t_isr = v->v_isr, .t_driver = (uint8_t)v->v_driver,
-		.t_generation = v->v_generation };
-	const char *why;
-
-	state_u64(s, &t.t_features);
-	state_u32(s, &t.t_device_select);
-	state_u32(s, &t.t_driver_select);
-	state_u16(s, &t.t_queue_select);
-	state_u8(s, &t.t_status);
-	state_u8_bits(s, &t.t_isr, VIRTIO_ISR_QUEUE | VIRTIO_ISR_CONFIG);
-	state_u8_max(s, &t.t_driver, VIRTIO_MODERN);
-	state_u8(s, &t.t_generation);
-	if ((why = transport_wrong(v, &t)) != NULL)
-		state_bad(s, why);
-	if (!state_loaded(s))
-		return;
-	v->v_features = t.t_features;
-	v->v_device_select = t.t_device_select;
-	v->v_driver_select = t.t_driver_select;
-	v->v_queue_select = t.t_queue_select;
-	v->v_status = t.t_status;
-	v->v_isr = t.t_isr;
-	v->v_driver = (enum virtio_driver)t.t_driver;
-	v->v_generation = t.t_generation;
-	irq_set(&v->v_pci.pf_irq, v->v_isr != 0);
-}
-
-void
-virtio_state(struct virtio *v, struct state *s)
-{
-	unsigned i;
-
-	virtio_enter(v);
-	state_begin(s, v->v_ops->vo_name, v->v_pci.pf_slot, 1);
-	state_same(s, "features", v->v_offered);
-	transport_state(v, s);
-	for (i = 0; i < v->v_ops->vo_nqueues; i++)
-		vq_state(&v->v_queue[i], s);
-	if (v->v_ops->vo_state != NULL)
-		v->v_ops->vo_state(v->v_arg, s);
-	state_end(s);
-	virtio_leave(v);
 }
 
 /* --- life ----------------------------------------------------------------- */
