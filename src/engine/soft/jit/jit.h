@@ -211,7 +211,7 @@ jit_link_from(const struct jit_link *l)
 	    offsetof(struct tblock, t_link)));
 }
 
-#define JIT_CROSS	1024
+#define JIT_CROSS	8192
 
 /* Per VCPU; c_jit. NULL: there is no translator (interp, or no memory). */
 struct jit {
