@@ -110,8 +110,8 @@ _Static_assert(sizeof(struct facs) == 64, "5.2.10");
 _Static_assert(sizeof(struct rsdp) == ACPI_RSDP_SIZE, "acpi.h");
 _Static_assert(offsetof(struct header, checksum) == ACPI_SUM_OFFSET, "acpi.h");
 
-static uint8_t
-checksum(const void *data, size_t len)
+uint8_t
+acpi_checksum(const void *data, size_t len)
 {
 	const uint8_t *p = data;
 	uint8_t sum = 0;
@@ -426,13 +426,13 @@ acpi_write(const struct acpi_config *ac, const struct guest_memory *gm)
 		    at.at_pointer[i].size, base);
 	for (i = 0; i < at.at_nsums; i++) {
 		sum = at.at_data + at.at_sum[i].start;
-		sum[ACPI_SUM_OFFSET] = checksum(sum, at.at_sum[i].len);
+		sum[ACPI_SUM_OFFSET] = acpi_checksum(sum, at.at_sum[i].len);
 	}
 	memcpy(&rsdp, at.at_rsdp, sizeof(rsdp));
 	rsdp.rsdt += base;
 	rsdp.xsdt += base;
-	rsdp.checksum = checksum(&rsdp, ACPI_RSDP_PART);
-	rsdp.checksum_all = checksum(&rsdp, sizeof(rsdp));
+	rsdp.checksum = acpi_checksum(&rsdp, ACPI_RSDP_PART);
+	rsdp.checksum_all = acpi_checksum(&rsdp, sizeof(rsdp));
 	if (!gpa_write(gm, base, at.at_data, at.at_len) ||
 	    !gpa_write(gm, ACPI_AREA, &rsdp, sizeof(rsdp)))
 		return (0);

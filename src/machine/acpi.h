@@ -41,6 +41,8 @@ struct acpi_tables {
 	unsigned	 at_nsums;
 };
 
+/* The byte that makes the sum of all 0; of MP tables, too. */
+uint8_t		 acpi_checksum(const void *, size_t);
 void		 acpi_build(struct acpi_tables *, const struct acpi_config *);
 
 /* Writes the tables into guest memory; returns the RSDP's address, 0 if there

@@ -91,17 +91,6 @@ struct table {
 	unsigned	t_entries;
 };
 
-static uint8_t
-checksum(const void *data, size_t len)
-{
-	const uint8_t *p = data;
-	uint8_t sum = 0;
-
-	while (len-- > 0)
-		sum = (uint8_t)(sum + *p++);
-	return ((uint8_t)-sum);
-}
-
 static void
 add(struct table *t, const void *entry, size_t len)
 {
@@ -207,9 +196,9 @@ mptable_write(const struct acpi_config *ac, const struct guest_memory *gm)
 	h.length = (uint16_t)t.t_len;
 	h.entries = (uint16_t)t.t_entries;
 	memcpy(t.t_data, &h, sizeof(h));
-	h.checksum = checksum(t.t_data, t.t_len);
+	h.checksum = acpi_checksum(t.t_data, t.t_len);
 	memcpy(t.t_data, &h, sizeof(h));
-	p.checksum = checksum(&p, sizeof(p));
+	p.checksum = acpi_checksum(&p, sizeof(p));
 	return (gpa_write(gm, MPTABLE_AREA, &p, sizeof(p)) &&
 	    gpa_write(gm, MPTABLE_AREA + TABLE_OFFSET, t.t_data, t.t_len));
 }
