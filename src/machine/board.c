@@ -4,15 +4,13 @@
  *
  * 1. Rows are made top to bottom and ended bottom to top. A row's free is only
  *    called after its new, which may have failed halfway.
- * 2. IRQ n is pin n of the i8259 pair and of the IOAPIC, but for the timer,
- *    which is pin 2 of the latter. PCI's lines are level-triggered.
+ * 2. Lines of PCI and ACPI are level-triggered, the others edge-triggered.
  *
- * Threads: see board.h; wires may be moved by any thread.
+ * Threads: see board.h.
  */
 #include "machine/board.h"
 #include "machine/fw_cfg.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -30,88 +28,11 @@ board_slot_line(unsigned slot)
 	return (slot_line[(slot - 1) % sizeof(slot_line)]);
 }
 
-/* The IOAPIC's input. */
-static uint32_t
-wire_pin(const struct wire *w)
-{
-	return (w->w_line == IRQ_TIMER ? 2 : w->w_line);
-}
-
-static void
-wire_set(void *arg, unsigned unused, int level)
-{
-	struct wire *w = arg;
-	struct machine *m = w->w_machine;
-	uint32_t *line = &m->m_line[w->w_line], old;
-	struct vmm_irqline_params vil;
-
-	(void)unused;
-	pthread_mutex_lock(&m->m_wire_lock);
-	old = *line;
-	if (level)
-		*line |= w->w_bit;
-	else
-		*line &= ~w->w_bit;
-	if ((old != 0) != (*line != 0)) {
-		i8259_set(m->m_pic, w->w_line, *line != 0);
-		vil.vil_vm_id = m->m_id;
-		vil.vil_line = wire_pin(w);
-		vil.vil_level = *line != 0;
-		if (m->m_id != 0)
-			(void)vmm_ioctl(m->m_vmm, VMM_IOC_IRQLINE, &vil);
-	}
-	pthread_mutex_unlock(&m->m_wire_lock);
-}
-
-/* The IOAPIC tells, if it is what the guest uses; else the i8259. */
-static bool
-wire_waits(void *arg, unsigned unused)
-{
-	struct wire *w = arg;
-	struct machine *m = w->w_machine;
-	struct vmm_irqstate_params vis = { .vis_vm_id = m->m_id,
-		.vis_line = wire_pin(w) };
-
-	(void)unused;
-	if (vmm_ioctl(m->m_vmm, VMM_IOC_IRQSTATE, &vis) == 0 &&
-	    vis.vis_state != VMM_IRQ_CLOSED)
-		return (vis.vis_state == VMM_IRQ_WAITING);
-	return (i8259_waits(m->m_pic, w->w_line));
-}
-
-/* A new end of a line. */
-static struct irq
-board_irq(struct machine *m, unsigned line)
-{
-	struct wire *w;
-
-	assert(m->m_nwires < BOARD_WIRES && line < BOARD_LINES);
-	w = &m->m_wire[m->m_nwires];
-	*w = (struct wire){ .w_machine = m, .w_line = line,
-		.w_bit = 1u << m->m_nwires };
-	m->m_nwires++;
-	return ((struct irq){ .i_set = wire_set, .i_waits = wire_waits,
-	    .i_arg = w,
-	    .i_line = line });
-}
-
 /* The line of the next PCI slot. */
 static struct irq
 board_slot_irq(struct machine *m)
 {
-	return (board_irq(m, board_slot_line(++m->m_nslots)));
-}
-
-/* The i8259's INTR output: the monitor gets the VCPU to ask for the vector. */
-static void
-board_intr(void *arg, int level)
-{
-	struct machine *m = arg;
-	struct vm_intr_params vip = { .vip_vm_id = m->m_id,
-		.vip_vcpu_id = 0, .vip_intr = (uint16_t)level };
-
-	if (m->m_id != 0)
-		(void)vmm_ioctl(m->m_vmm, VMM_IOC_INTR, &vip);
+	return (wires_irq(m, board_slot_line(++m->m_nslots)));
 }
 
 /* --- requests of chips --------------------------------------------------- */
@@ -152,24 +73,6 @@ buses_new(struct machine *m, struct err *err)
 	return (made(m->m_ports != NULL ? m->m_mmio : NULL, "buses", err));
 }
 
-/* Which ends assert a line; the controllers know of it already. */
-static void
-wires_state(struct machine *m, struct state *s)
-{
-	uint32_t line[BOARD_LINES];
-	unsigned i;
-
-	pthread_mutex_lock(&m->m_wire_lock);
-	memcpy(line, m->m_line, sizeof(line));
-	state_begin(s, "interrupt lines", 0, 1);
-	for (i = 0; i < BOARD_LINES; i++)
-		state_u32(s, &line[i]);
-	if (state_loaded(s))
-		memcpy(m->m_line, line, sizeof(line));
-	state_end(s);
-	pthread_mutex_unlock(&m->m_wire_lock);
-}
-
 static void
 buses_free(struct machine *m)
 {
@@ -180,7 +83,7 @@ buses_free(struct machine *m)
 static int
 pic_new(struct machine *m, struct err *err)
 {
-	m->m_pic = i8259_new(m->m_ports, board_intr, m);
+	m->m_pic = i8259_new(m->m_ports, wires_intr, m);
 	return (made(m->m_pic, "i8259", err));
 }
 
@@ -206,7 +109,7 @@ pic_free(struct machine *m)
 static int
 pit_new(struct machine *m, struct err *err)
 {
-	struct irq irq = board_irq(m, IRQ_TIMER);
+	struct irq irq = wires_irq(m, IRQ_TIMER);
 
 	m->m_pit = i8253_new(m->m_ports, &m->m_clock, &irq);
 	return (made(m->m_pit, "i8253", err));
@@ -233,7 +136,7 @@ pit_free(struct machine *m)
 static int
 rtc_new(struct machine *m, struct err *err)
 {
-	struct irq irq = board_irq(m, IRQ_RTC);
+	struct irq irq = wires_irq(m, IRQ_RTC);
 	const struct guest_memory *gm = &m->m_memory;
 
 	m->m_rtc = mc146818_new(m->m_ports, &m->m_clock, &irq,
@@ -266,7 +169,7 @@ com1_new(struct machine *m, struct err *err)
 	const struct machine_config *mc = &m->m_config;
 	struct ns8250_config nc = {
 		.nc_base = 0x3f8,
-		.nc_irq = board_irq(m, IRQ_COM1),
+		.nc_irq = wires_irq(m, IRQ_COM1),
 		.nc_loop = m->m_loop,
 		.nc_in = mc->mc_console_in,
 		.nc_out = mc->mc_console_out,
@@ -379,7 +282,7 @@ resets_free(struct machine *m)
 static int
 pm_new(struct machine *m, struct err *err)
 {
-	struct irq sci = board_irq(m, IRQ_SCI);
+	struct irq sci = wires_irq(m, IRQ_SCI);
 	struct power power = board_power(m);
 
 	m->m_pm = acpi_pm_new(m->m_ports, &m->m_clock, &sci, &power);

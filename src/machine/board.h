@@ -154,6 +154,13 @@ void	memory_free(struct machine *);
 /* All zero again, and the host's. No VCPU runs. */
 void	memory_clear(struct machine *);
 
+/* wires.c: a new end of a line. */
+struct irq wires_irq(struct machine *, unsigned line);
+/* The i8259's INTR output: the monitor gets the VCPU to ask for the vector. */
+void	wires_intr(void *machine, int level);
+/* Which ends assert a line; the controllers have states of their own. */
+void	wires_state(struct machine *, struct state *);
+
 /* board.c: makes, resets and ends all devices, by its table. */
 int	board_new(struct machine *, struct err *);
 void	board_free(struct machine *);
