@@ -95,7 +95,7 @@ disk() {
 	rm -rf tree
 	mkdir tree
 	cp lib server client small tree/
-	PATH=$PATH:/sbin:/usr/sbin mke2fs -q -F -t ext4 -d tree disk.img
+	mke2fs -q -F -t ext4 -d tree disk.img
 }
 
 # guest NAME NETWORK: a VM that runs the script of that name

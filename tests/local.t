@@ -23,7 +23,6 @@
 . "$(dirname "$0")/lib/vmd.sh"
 
 # --- the host: its loopback, name servers -----------------------------------------
-PATH=$PATH:/usr/sbin:/sbin
 busybox ip link set lo up
 echo "nameserver 127.0.0.5" >resolv.conf
 mount --bind resolv.conf /etc/resolv.conf

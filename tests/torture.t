@@ -5,10 +5,7 @@
 # shellcheck source=lib/tap.sh
 . "$(dirname "$0")/lib/tap.sh"
 
-[ -s "$VMM_GUEST/vmlinuz" ] || {
-	echo "Bail out! no $VMM_GUEST/vmlinuz: run make guest"
-	exit 1
-}
+linux_guest
 limit=300
 complaints="BUG|Oops|Call Trace|segfault|nobody cared|invalid opcode"
 complaints+="|general protection|stack-protector|Illegal|trap "

@@ -4,10 +4,7 @@
 # shellcheck source=lib/tap.sh
 . "$(dirname "$0")/lib/tap.sh"
 
-[ -s "$VMM_GUEST/vmlinuz" ] || {
-	echo "Bail out! no $VMM_GUEST/vmlinuz: run make guest"
-	exit 1
-}
+linux_guest
 vmctl=$VMM_BUILD/tests/verify/vmctl
 limit=300
 for words in jit jit,nobmi2,noavx; do
